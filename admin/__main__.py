@@ -28,7 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Exits with code 2 for wrong settings and 78 when its port is taken.
     """
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m admin", description="Serve the admin: JSON API and pages.")
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="PATH", help="write the base URL to PATH when the admin is ready"
+    )
+    options = parser.parse_args(arguments)
     with settings_or_exit() as settings:
         begin(settings)
         require_tokens_beyond_loopback(settings)
@@ -67,7 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _offer_login(app: AdminAccess, url: str) -> None:
-    """Log a one-time login link if no tokens are configured."""
     settings = app.settings
     if settings.admin_tokens:
         return
@@ -81,14 +84,6 @@ def _offer_login(app: AdminAccess, url: str) -> None:
         url=link,
         valid_minutes=local_token.LINK_MINUTES,
     )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m admin", description="Serve the admin: JSON API and pages.")
-    parser.add_argument(
-        "--ready-file", type=Path, metavar="PATH", help="write the base URL to PATH when the admin is ready"
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -33,12 +33,10 @@ def attach(web: Flask, app: AdminAccess) -> None:
 
 
 def application() -> AdminAccess:
-    """Return the application of the current request."""
     return cast("AdminAccess", current_app.extensions[_NAME])
 
 
 def memory() -> Memory:
-    """Return this process's memory."""
     return cast("Memory", current_app.extensions[_MEMORY])
 
 

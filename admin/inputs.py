@@ -25,35 +25,16 @@ _MAX_EXACT = 2**53
 
 
 class Input(BaseModel):
-    """Base of all input: exact types, no unknown fields, camelCase names."""
+    """Base of query parameters and JSON bodies: exact types, no unknown fields, camelCase names."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, strict=True)
 
 
-class Query(Input):
-    """Base of an endpoint's query parameters."""
-
-
-class Body(Input):
-    """Base of an endpoint's JSON body."""
-
-
-class Headers(BaseModel):
-    """Base of an endpoint's own headers. Headers that are not declared are ignored."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-
-class NoQuery(Query):
-    """No query parameters."""
-
-
-class NoBody(Body):
-    """No body, or an empty object."""
+class NoInput(Input):
+    """No parameters, no body, or a body that is an empty object."""
 
 
 InputT = TypeVar("InputT", bound=Input)
-HeadersT = TypeVar("HeadersT", bound=Headers)
 
 
 def read_query(request: Request, model: type[InputT]) -> InputT:
@@ -65,10 +46,7 @@ def read_query(request: Request, model: type[InputT]) -> InputT:
 
 
 def read_form(request: Request, model: type[InputT], *, ignore: str) -> InputT:
-    """Return the fields of a page's form, without the field `ignore`.
-
-    Raises `BadInput` as `read_query`.
-    """
+    """Return the fields of a page's form, without the field `ignore`; raise `BadInput` as `read_query` does."""
     values = MultiDict((name, value) for name, value in request.form.items(multi=True) if name != ignore)
     return _read_texts(values, model, "field")
 
@@ -90,19 +68,13 @@ def _read_texts(values: MultiDict[str, str], model: type[InputT], what: str) -> 
     return _validate(model, typed, texts=texts)
 
 
-def read_headers(request: Request, model: type[HeadersT]) -> HeadersT:
-    """Return the declared headers.
-
-    Raises `BadInput` for a header that is repeated or empty.
-    """
-    values: dict[str, str] = {}
-    for name in field_names(model.model_json_schema()):
-        sent = request.headers.getlist(name)
-        if len(sent) > 1 or sent == [""]:
-            wrong = "empty" if sent == [""] else "given twice"
-            raise BadInput(f"header {name} is {wrong} (allowed: one value, or leave the header out)")
-        values |= {name: sent[0]} if sent else {}
-    return model.model_validate(values)
+def read_header(request: Request, name: str) -> str | None:
+    """Return a header, None if there is none; raise `BadInput` if it is repeated or empty."""
+    sent = request.headers.getlist(name)
+    if len(sent) > 1 or sent == [""]:
+        wrong = "empty" if sent == [""] else "given twice"
+        raise BadInput(f"header {name} is {wrong} (allowed: one value, or leave the header out)")
+    return sent[0] if sent else None
 
 
 def repeatable_names(model: type[Input]) -> set[str]:

@@ -2,68 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, WithJsonSchema
 
 from nomad_actors.broker.states import OUTCOMES, STATE_NAMES, State
+from nomad_actors.errors import JobNotFound
 from nomad_actors.queues import Queue
 from nomad_actors.queues.job import Job
 from nomad_actors.queues.search import MAX_LIMIT, JobFilter, parse_fields
 
-from .inputs import Query
+from .api.models import JobPage
+from .inputs import Input
 
-#: Larger than every timestamp (ms since the epoch).
-MAX_INSTANT_MS = 10**15 - 1
-#: The longest value of a filter.
-MAX_VALUE_CHARS = 500
-_OUTCOMES = {"type": "array", "items": {"type": "string", "enum": list(OUTCOMES)}}
-_STATES = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": sorted(map(str, STATE_NAMES))}}
+#: A timestamp in ms since the epoch.
+Instant = Annotated[int, Field(ge=0, le=10**15 - 1)]
+#: The value of an indexed field.
+FieldValue = Annotated[str, Field(max_length=500)]
+MAX_FIELDS = 20
+OUTCOME = {"type": "string", "enum": list(OUTCOMES)}
+STATE = {"type": "string", "enum": sorted(map(str, STATE_NAMES))}
 
 
-class JobsQuery(Query):
+class JobsQuery(Input):
     """Filter of a queue's jobs."""
 
     # The queue checks the names: its error suggests the nearest one.
-    status: Annotated[str | None, WithJsonSchema(_STATES)] = Field(
+    status: Annotated[str | None, WithJsonSchema({"type": "array", "minItems": 1, "items": STATE})] = Field(
         default=None,
         description="one or more states; by default those of the outcome or the fingerprint, else waiting",
     )
-    outcome: Annotated[str, WithJsonSchema(_OUTCOMES)] = Field(
+    outcome: Annotated[str, WithJsonSchema({"type": "array", "items": OUTCOME})] = Field(
         default="", description="one or more outcomes; by default all"
     )
     type: str = Field(default="", description="only jobs of this type")
-    field: list[Annotated[str, Field(max_length=MAX_VALUE_CHARS)]] = Field(
-        default_factory=list, max_length=20, description="name=value of an indexed field of the data; all must match"
+    field: list[FieldValue] = Field(
+        default_factory=list,
+        max_length=MAX_FIELDS,
+        description="name=value of an indexed field of the data; all must match",
     )
     fingerprint: str = Field(default="", description="fingerprint of a failure group: only its jobs")
-    since: int | None = Field(
-        default=None,
-        ge=0,
-        le=MAX_INSTANT_MS,
-        description="ended, due or added at this time or later, ms since the epoch",
+    since: Instant | None = Field(
+        default=None, description="ended, due or added at this time or later, ms since the epoch"
     )
-    until: int | None = Field(
-        default=None,
-        ge=0,
-        le=MAX_INSTANT_MS,
-        description="ended, due or added at this time or earlier, ms since the epoch",
+    until: Instant | None = Field(
+        default=None, description="ended, due or added at this time or earlier, ms since the epoch"
     )
     limit: int = Field(default=10, ge=1, le=MAX_LIMIT)
     cursor: str = Field(default="", description="`nextCursor` of the previous response")
-
-
-@dataclass(frozen=True)
-class Page:
-    """One page of jobs. `total` counts all matching jobs; it is an upper bound if `is_exact` is False."""
-
-    statuses: Sequence[str]
-    jobs: Sequence[Job]
-    total: int
-    is_exact: bool
-    next_cursor: str | None
 
 
 def split_values(text: str) -> tuple[str, ...]:
@@ -76,10 +62,9 @@ def job_filter(query: JobsQuery, *, status: str = "") -> JobFilter:
 
     Raises `BadInput` for a field without a value.
     """
-    outcomes = split_values(query.outcome) if query.outcome else ()
     return JobFilter(
         states=split_values(query.status or status),
-        outcomes=outcomes,
+        outcomes=split_values(query.outcome) if query.outcome else (),
         job_type=query.type or None,
         fields=parse_fields(nonempty_fields(query)),
         fingerprint=query.fingerprint or None,
@@ -102,12 +87,22 @@ def states_of(query: JobsQuery) -> str:
     return State.FAILED.value if query.fingerprint else State.WAITING.value
 
 
-def page_of(queue: Queue, query: JobsQuery, *, status: str) -> Page:
+def page_of(queue: Queue, query: JobsQuery, *, status: str) -> JobPage:
     """Return a page of the matching jobs; `status` are the states if the query names none.
 
     Raises `UnknownState`, `UnknownJobType`, and `BadInput` for an invalid field, fingerprint or cursor.
     """
-    filter_ = job_filter(query, status=status)
-    found = queue.find(filter_, limit=query.limit, cursor=query.cursor or None)
-    total, is_exact = queue.count(filter_)
-    return Page(filter_.states, found.jobs, total, is_exact, found.next_cursor)
+    selected = job_filter(query, status=status)
+    found = queue.find(selected, limit=query.limit, cursor=query.cursor or None)
+    total, is_exact = queue.count(selected)
+    return JobPage.model_construct(
+        jobs=list(found.jobs), total=total, total_is_exact=is_exact, next_cursor=found.next_cursor
+    )
+
+
+def find_job(queue: Queue, job_id: str) -> Job:
+    """Return a job, or raise `JobNotFound`."""
+    job = queue.get(job_id)
+    if job is None:
+        raise JobNotFound(f"queue {queue.name!r} has no job {job_id!r}")
+    return job

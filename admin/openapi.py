@@ -9,7 +9,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask
+from flask import Blueprint, Flask, current_app
 from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
@@ -19,11 +19,14 @@ from nomad_actors.queues import Queues
 from nomad_actors.queues.job_type import JobType
 from nomad_actors.version import __version__
 
-from .api.declared import Endpoint, Text
+from .api.declared import Endpoint, Text, declared
 from .api.jobs import NewJob
-from .api.models.problem import Problem
-from .inputs import Query, repeatable_names
-from .paths import path_of
+from .api.models import OpenApi, Problem
+from .current_app import all_queues
+from .inputs import repeatable_names
+from .urls import link, path_of
+
+api = Blueprint("description", __name__, url_prefix="/admin")
 
 Schema = dict[str, Any]
 
@@ -49,6 +52,13 @@ _TOKEN_OR_THIS_MACHINE: list[Schema] = [*_TOKEN, {}]
 _RETRY_AFTER = {
     "Retry-After": {"description": "seconds to wait before the next attempt", "schema": {"type": "integer"}}
 }
+
+
+@api.get("/openapi.json")
+@declared(OpenApi, problems=())
+def description() -> Schema:
+    """Return this document."""
+    return document(current_app, all_queues(), prefix=link(""))
 
 
 def endpoints(web: Flask) -> Iterator[tuple[Rule, str, Endpoint]]:
@@ -112,24 +122,15 @@ class _Schemas:
         self._references, definitions = _model_schemas(tuple(models))
         self.definitions = dict(definitions)
         # The document lists each query parameter by itself, and a new job by its job type.
-        self._queries = {model: self._pop(model) for model in {each.query for each in endpoints if each.query}}
+        self.queries = {model: self._pop(model) for model in {each.query for each in endpoints if each.query}}
         if job_types:
             self._split_new_job_by_type(job_types)
 
-    def response(self, model: type[BaseModel]) -> Schema:
-        """Return a reference to the schema of a response."""
-        return self._references[(model, "serialization")]
-
-    def body(self, model: type[BaseModel]) -> Schema:
-        """Return a reference to the schema of a body."""
-        return self._references[(model, "validation")]
-
-    def query(self, model: type[Query]) -> Schema:
-        """Return the schema of the query parameters itself."""
-        return self._queries[model]
+    def reference(self, model: type[BaseModel], mode: JsonSchemaMode) -> Schema:
+        """Return a reference to the schema of a body (validation) or of a response (serialization)."""
+        return self._references[(model, mode)]
 
     def _pop(self, model: type[BaseModel]) -> Schema:
-        """Remove a schema from the document and return it."""
         return self.definitions.pop(self._references[(model, "validation")]["$ref"].rpartition("/")[2])
 
     def _split_new_job_by_type(self, job_types: Mapping[str, JobType]) -> None:
@@ -142,19 +143,17 @@ class _Schemas:
         self.definitions[name] = {"oneOf": list(jobs.values()), "discriminator": choice}
 
     def _add_new_job(self, job_type: JobType, new_job: Schema) -> Schema:
-        """Add the schema of a new job of one job type to the definitions; return a reference to it."""
+        """Add the schema of a new job of one job type; return a reference to it."""
         data = self._references[(job_type.payload, "validation")]
         type_name = {"const": job_type.name, "type": "string"}
-        required = (
-            ["name", "data"] if any(f.is_required() for f in job_type.payload.model_fields.values()) else ["name"]
-        )
+        needs_data = any(field.is_required() for field in job_type.payload.model_fields.values())
         name = f"{NewJob.__name__}.{job_type.name}"
         self.definitions[name] = {
             **new_job,
             "title": name,
             "description": job_type.description or f"A job for the queue {job_type.queue}.",
             "properties": {**new_job["properties"], "name": type_name, "data": data},
-            "required": required,
+            "required": ["name", "data"] if needs_data else ["name"],
         }
         return {"$ref": f"#/components/schemas/{name}"}
 
@@ -176,9 +175,9 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
         operation["parameters"] = parameters
     if endpoint.body is not None:
         required = any(field.is_required() for field in endpoint.body.model_fields.values())
-        content = {"application/json": {"schema": schemas.body(endpoint.body)}}
+        content = {"application/json": {"schema": schemas.reference(endpoint.body, "validation")}}
         operation["requestBody"] = {"required": required, "content": content}
-    if endpoint.is_open:
+    if endpoint.declaration.is_open:
         operation["security"] = []
     elif method == "GET":
         operation["security"] = _TOKEN_OR_THIS_MACHINE
@@ -199,7 +198,7 @@ def _path_parameters(rule: Rule, endpoint: Endpoint, schemas: _Schemas) -> Itera
 def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]:
     if endpoint.query is None:
         return
-    query = schemas.query(endpoint.query)
+    query = schemas.queries[endpoint.query]
     for name, schema in query["properties"].items():
         parameter: Schema = {"name": name, "in": "query", "required": name in query.get("required", ())}
         inner = {key: value for key, value in schema.items() if key not in ("title", "description")}
@@ -214,10 +213,8 @@ def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]
 
 
 def _headers(endpoint: Endpoint) -> Iterator[Schema]:
-    if endpoint.headers is None:
-        return
-    for name, schema in endpoint.headers.model_json_schema()["properties"].items():
-        yield {"name": name, "in": "header", "description": schema["description"], "schema": {"type": "string"}}
+    for header in endpoint.headers.values():
+        yield {"name": header.name, "in": "header", "description": header.description, "schema": {"type": "string"}}
 
 
 def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
@@ -229,7 +226,7 @@ def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
         else:
             responses[status] = {
                 "description": inspect.cleandoc(model.__doc__ or "").partition("\n")[0],
-                "content": {"application/json": {"schema": schemas.response(model)}},
+                "content": {"application/json": {"schema": schemas.reference(model, "serialization")}},
             }
     for status in endpoint.problems(method):
         if status in responses:
@@ -242,7 +239,7 @@ def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
 def _problem(status: int, schemas: _Schemas) -> Schema:
     response: Schema = {
         "description": _STATUS_DESCRIPTIONS[status],
-        "content": {"application/problem+json": {"schema": schemas.response(Problem)}},
+        "content": {"application/problem+json": {"schema": schemas.reference(Problem, "serialization")}},
     }
     return {**response, "headers": _RETRY_AFTER} if status in (429, 503) else response
 

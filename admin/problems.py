@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, g, render_template, request
+from flask import Flask, Response, current_app, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from nomad_actors import logs
@@ -21,8 +21,6 @@ from nomad_actors.errors import (
     WrongState,
 )
 from nomad_actors.logs import error_reports
-
-from .escaping_response import EscapingResponse
 
 logger = logs.get_logger("admin")
 
@@ -62,7 +60,7 @@ def problem(status: HTTPStatus, detail: str, *, accepted: Sequence[str] = (), **
     g.problem_detail = detail
     if is_page():
         page = render_template("error.html", status=status, detail=detail, accepted=accepted)
-        return EscapingResponse(page, status, mimetype="text/html")
+        return current_app.make_response((page, status))
     body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
     if accepted:
         body["accepted"] = list(accepted)
@@ -79,10 +77,10 @@ def unavailable(error: Unavailable, **more: Any) -> Response:
 def _nomad_error(error: NomadError) -> Response:
     if isinstance(error, Unavailable):
         return unavailable(error)
-    for error_class, status in _STATUS:
-        if isinstance(error, error_class):
-            return problem(status, str(error), accepted=getattr(error, "accepted", ()))
-    return unexpected(error)
+    status = status_of(error)
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        return unexpected(error)
+    return problem(status, str(error), accepted=getattr(error, "accepted", ()))
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -36,10 +36,7 @@ class PortUnavailable(CannotStart):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 means a free port.
-
-    Raises `PortUnavailable`.
-    """
+    """Return a listening socket, or raise `PortUnavailable`; port 0 means a free port."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=128)
@@ -55,8 +52,7 @@ def listen(host: str, port: int) -> socket.socket:
 def base_url(listener: socket.socket) -> str:
     """Return the URL of `listener` for clients on this machine."""
     host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

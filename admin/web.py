@@ -8,20 +8,17 @@ from flask import Flask, Response
 
 from nomad_actors.logs.foreign_text import came_from_outside
 
-from . import problems
-from .access import forms, guard, journal, request_ids
+from . import openapi, problems
+from .access import forms, guard, journal
 from .access.proxies import BehindProxies
-from .api import actions, audit, bulk, description, doctor, jobs, metrics, pauses, probes, scheduler
+from .api import actions, audit, bulk, doctor, jobs, metrics, pauses, probes, scheduler
 from .current_app import attach
-from .escaping_response import EscapingResponse
-from .job_id_converter import JobIdConverter
 from .pages import actions as page_actions
-from .pages import audit as audit_page
 from .pages import bulk as page_bulk
-from .pages import checks, login, notices, words
+from .pages import login, notices, show, words
 from .pages import pauses as page_pauses
-from .pages import queues as pages
 from .sizes import MAX_BODY_BYTES
+from .urls import JobIdConverter
 
 if TYPE_CHECKING:
     from nomad_actors.app import AdminAccess
@@ -41,6 +38,13 @@ _HEADERS = {
 }
 
 
+class _EscapingResponse(Response):
+    """A response whose text may contain half a surrogate pair, from an error or from a job's data."""
+
+    def set_data(self, value: bytes | str) -> None:
+        super().set_data(value.encode("utf-8", "backslashreplace") if isinstance(value, str) else value)
+
+
 class _Admin(Flask):
     def full_dispatch_request(self) -> Response:
         # User code may raise a BaseException that is no Exception; Flask does not catch those.
@@ -55,7 +59,7 @@ class _Admin(Flask):
 def create_app(app: AdminAccess) -> Flask:
     """Return an application's admin as a WSGI application; it connects to nothing before the first request."""
     web = _Admin("admin", static_url_path="/admin/static")
-    web.response_class = EscapingResponse
+    web.response_class = _EscapingResponse
     web.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     # Fields appear in the documented order, not alphabetically.
     web.json.sort_keys = False  # type: ignore[attr-defined]
@@ -69,20 +73,20 @@ def create_app(app: AdminAccess) -> Flask:
         web.wsgi_app, trusted=settings.admin_trusted_proxies, prefix=settings.admin_prefix
     )
     problems.install(web)
-    web.before_request(request_ids.begin)
+    web.before_request(journal.begin)
     web.before_request(guard.check)
     # Flask runs the last one first: the outcome is recorded before the others change the response.
-    web.after_request(request_ids.add_header)
+    web.after_request(journal.add_request_id)
     web.after_request(_add_security_headers)
     web.after_request(forms.set_seed_cookie)
     web.after_request(guard.delete_ended_session)
     web.after_request(notices.delete_shown)
     web.after_request(journal.record_outcome)
-    web.teardown_request(request_ids.end)
-    apis = (probes, metrics, jobs, actions, bulk, pauses, scheduler, audit, doctor, description)
+    web.teardown_request(journal.end)
+    apis = (probes, metrics, jobs, actions, bulk, pauses, scheduler, audit, doctor, openapi)
     for blueprint in (module.api for module in apis):
         web.register_blueprint(blueprint)
-    page_modules = (pages, page_actions, page_pauses, page_bulk, audit_page, checks, login)
+    page_modules = (show, page_actions, page_pauses, page_bulk, login)
     for blueprint in (module.pages for module in page_modules):
         web.register_blueprint(blueprint)
     return web

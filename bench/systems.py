@@ -11,9 +11,9 @@ from dramatiq.brokers.redis import RedisBroker
 
 from nomad_actors import logs
 from nomad_actors.broker import JobBroker
-from nomad_actors.middleware import middleware_for
 from nomad_actors.middleware.job_log import JobLog
 from nomad_actors.middleware.metrics import Metrics
+from nomad_actors.middleware.order import middleware_for
 from nomad_actors.settings import Settings
 
 #: Jobs that run at the same time in every system.

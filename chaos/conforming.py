@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from admin import openapi
 from admin.api.declared import Endpoint
-from admin.paths import path_of
+from admin.urls import path_of
 from nomad_actors.queues import Queues
 
 

@@ -30,7 +30,7 @@ def cut_lines(draw: random.Random, seconds: float) -> str:
                 while time.monotonic() < end:
                     time.sleep(draw.uniform(0.01, 0.2))
                     cut = proxy.cut_before if draw.random() < 0.5 else proxy.cut_after
-                    cut(_from_number(proxy.count() + draw.randrange(20)))
+                    cut(_from_number(len(proxy.seen) + draw.randrange(20)))
                 proxy.forget()
                 producer.stop()
                 wait_until_empty(broker)

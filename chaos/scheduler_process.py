@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 from nomad_actors.broker import JobBroker
-from nomad_actors.clock import Clock, FastClock, TimeConversion
+from nomad_actors.clock import Clock, TimeConversion
 from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.queues import Queues
 from nomad_actors.queues.job_type import JobType, Payload, Result
@@ -38,6 +39,19 @@ EVERY_MINUTE = JobSchedule(
     misfire="all",
     max_lateness_seconds=None,
 )
+
+
+class FastClock:
+    """A clock that runs `speed` times as fast as real time, for simulating days in minutes."""
+
+    def __init__(self, since_ms: float, at_ms: float, speed: float) -> None:
+        self._reckoning = TimeConversion(since_ms, at_ms, speed)
+
+    def now_ms(self) -> int:
+        return int(self._reckoning.of(time.time_ns() / 1_000_000))
+
+    def conversion(self) -> TimeConversion:
+        return self._reckoning
 
 
 class SteppedClock:

@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 
 from nomad_actors.broker import State
-from nomad_actors.clock import FastClock
 from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.queues import Queues
 
-from .scheduler_process import queues_on
+from .scheduler_process import FastClock, queues_on
 
 #: A minute of the schedule takes a fifth of a second.
 SPEED = 300.0

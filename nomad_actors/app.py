@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from .health.scrape import scraped
 from .jobs import JOB_TYPES
 from .jobs.services import Services
 from .logs import error_reports
-from .middleware import middleware_for
+from .middleware.order import middleware_for
 from .processes.parent import stop_with_parent
 from .processes.program import EXIT_CANNOT_START, ProgramExit, begin, settings_or_exit
 from .queues import Queues
@@ -39,7 +40,6 @@ class QueueAccess:
     queues: Queues
 
     def close(self) -> None:
-        """Close all connections."""
         self.broker.close()
 
 
@@ -68,18 +68,14 @@ def open_queues(
 ) -> QueueAccess:
     """Return access to the queues for a program that adds, shows and changes jobs but runs none; creates no files.
 
-    With `caller_deadline_ms`, commands to the queues fail after that time.
-
-    Raises `SettingsError` for a module of job types that cannot be imported.
+    With `caller_deadline_ms`, commands to the queues fail after that time. Raises `SettingsError` for a module of job
+    types that cannot be imported.
     """
     return _queue_access(settings, clock or SystemClock(), None, caller_deadline_ms)
 
 
 def open_admin(settings: Settings, *, caller_deadline_ms: int) -> AdminAccess:
-    """Return access for the admin; it reads no tokens, so it needs no token key.
-
-    Raises as `open_queues`.
-    """
+    """Return access for the admin; it reads no tokens, so it needs no token key. Raises as `open_queues`."""
     clock = SystemClock()
     access = _queue_access(settings, clock, None, caller_deadline_ms)
     store = Store(settings.database_url, cipher=None, clock=clock, database_wait_ms=caller_deadline_ms // 2)
@@ -91,9 +87,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadlin
     """Return a complete application, and make its queues the default of `nomad_actors.queues` in this process.
 
     With `caller_deadline_ms`, commands to the queues and blocked transactions fail after that time, for programs with
-    a waiting user.
-
-    Raises `SettingsError` for a module of job types that cannot be imported, or for a missing key.
+    a waiting user. Raises `SettingsError` for a module of job types that cannot be imported, or for a missing key.
     """
     clock = clock or SystemClock()
     # Half: a write waits for this process's writers, and then for those of other processes.
@@ -104,7 +98,7 @@ def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadlin
 
 
 def _queue_access(
-    settings: Settings, clock: Clock, services: Services | None, caller_deadline_ms: int | None = None
+    settings: Settings, clock: Clock, services: Services | None, caller_deadline_ms: int | None
 ) -> QueueAccess:
     broker = JobBroker(
         url=settings.redis_url,
@@ -121,10 +115,7 @@ def _queue_access(
 
 
 def connect(settings: Settings | None = None) -> App:
-    """Return an application with the settings from the environment, for a program that adds jobs.
-
-    Raises `SettingsError` with each invalid variable.
-    """
+    """Return an application with the settings from the environment, or raise `SettingsError` with each invalid one."""
     return create_app(settings or Settings.from_env(os.environ))
 
 
@@ -138,18 +129,12 @@ def worker_broker() -> None:
         begin(settings)
         stop_with_parent(settings.shutdown_ms / 1000)
         flush_ms = int(error_reports.FLUSH_SECONDS * 1000) if settings.sentry_dsn else 0
-        app = create_app(dataclasses.replace(settings, shutdown_ms=in_time_ms(settings.shutdown_ms, flush_ms)))
+        # For Dramatiq's command line to stop in time: its main process and the worker's main thread each poll once a
+        # second, idle threads wait up to a second, and pending error reports are flushed.
+        jobs_ms = max(settings.shutdown_ms - 3_500 - flush_ms, settings.shutdown_ms // 3)
+        app = create_app(dataclasses.replace(settings, shutdown_ms=jobs_ms))
         _check_store(app)
         require_redis(app)
-
-
-def in_time_ms(shutdown_ms: int, flush_ms: int = 0) -> int:
-    """Return how long jobs may still run if Dramatiq's command line must stop within `shutdown_ms`.
-
-    Its main process and the worker's main thread each poll once a second, idle threads wait up to a second, and
-    pending error reports are flushed.
-    """
-    return max(shutdown_ms - 3_500 - flush_ms, shutdown_ms // 3)
 
 
 def prepare_workers(settings: Settings) -> int:
@@ -157,12 +142,9 @@ def prepare_workers(settings: Settings) -> int:
 
     Raises `CannotStart` if they cannot start until an operator changes something, `SettingsError`, `Unavailable`.
     """
-    app = create_app(settings)
-    try:
+    with contextlib.closing(create_app(settings)) as app:
         _check_store(app)
         return app.queues.total_concurrency()
-    finally:
-        app.close()
 
 
 def _check_store(app: App) -> None:

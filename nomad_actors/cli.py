@@ -13,15 +13,12 @@ from .commands import (
     config,
     doctor,
     enqueue,
-    forget_key,
     job_actions,
     jobs,
     login,
     queue_actions,
     queues,
     schedules,
-    token,
-    workers,
 )
 from .commands.exits import OneLineGroup
 from .commands.running import run
@@ -36,35 +33,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(run, name="run")
-app.command()(login.login)
-app.command()(forget_key.forget_key)
-app.command()(queues.queues)
-app.command()(jobs.jobs)
-app.command()(jobs.job)
-app.command()(jobs.failures)
-app.add_typer(enqueue.group, name="enqueue")
-app.command()(job_actions.retry)
-app.command()(job_actions.cancel)
-app.command()(job_actions.remove)
-app.command()(job_actions.promote)
-app.command()(bulk.bulk)
-app.add_typer(bulk.group, name="operations")
-app.command()(queue_actions.pause)
-app.command()(queue_actions.resume)
-app.command()(queue_actions.limits)
-app.command()(queue_actions.clean)
-app.add_typer(schedules.group, name="schedules")
-app.command()(workers.workers)
-app.command()(config.config)
-app.command()(doctor.doctor)
-app.add_typer(admin.group, name="admin")
-app.command()(audit.audit)
-app.command()(token.token)
+for name, group in (
+    ("run", run),
+    ("enqueue", enqueue.group),
+    ("operations", bulk.group),
+    ("schedules", schedules.group),
+    ("admin", admin.group),
+):
+    app.add_typer(group, name=name)
+for command in (
+    *(login.login, login.forget_key, queues.queues),
+    *(jobs.jobs, jobs.job, jobs.failures),
+    *(job_actions.retry, job_actions.cancel, job_actions.remove, job_actions.promote, bulk.bulk),
+    *(queue_actions.pause, queue_actions.resume, queue_actions.limits, queue_actions.clean),
+    *(queues.workers, config.config, doctor.doctor, audit.audit, admin.token),
+):
+    app.command()(command)
 
 
 def main() -> None:
-    """Run the command."""
     # Each process serves its own metrics; prometheus-client would store them in files there, or fail.
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     make_files_private()

@@ -28,36 +28,19 @@ class Clock(Protocol):
 
     def now_ms(self) -> int:
         """Return milliseconds since the Unix epoch."""
-        ...
 
     def conversion(self) -> TimeConversion:
         """Return how another host converts its own time to this clock's."""
-        ...
 
 
 class SystemClock:
     """The host's wall clock."""
 
     def now_ms(self) -> int:
-        """Return milliseconds since the Unix epoch."""
         return time.time_ns() // 1_000_000
 
     def conversion(self) -> TimeConversion:
         return TimeConversion()
-
-
-class FastClock:
-    """A clock that runs `speed` times as fast as real time, for simulating days in minutes."""
-
-    def __init__(self, since_ms: float, at_ms: float, speed: float) -> None:
-        self._reckoning = TimeConversion(since_ms, at_ms, speed)
-
-    def now_ms(self) -> int:
-        """Return milliseconds since the Unix epoch."""
-        return int(self._reckoning.of(time.time_ns() / 1_000_000))
-
-    def conversion(self) -> TimeConversion:
-        return self._reckoning
 
 
 class ManualClock:
@@ -68,7 +51,6 @@ class ManualClock:
         self._lock = threading.Lock()
 
     def now_ms(self) -> int:
-        """Return milliseconds since the Unix epoch."""
         with self._lock:
             return self._now_ms
 
@@ -76,7 +58,6 @@ class ManualClock:
         return TimeConversion(0.0, float(self.now_ms()), 0.0)
 
     def advance(self, *, seconds: float) -> None:
-        """Move the clock forward by `seconds`."""
         with self._lock:
             self._now_ms += int(seconds * 1000)
 

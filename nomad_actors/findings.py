@@ -49,5 +49,4 @@ class Finding:
     area: Area = Area.HOST
 
     def in_words(self) -> str:
-        """Return the finding as one sentence."""
         return "; ".join((f"{self.subject or self.name}: {self.cause}", *self.remedy.splitlines()))

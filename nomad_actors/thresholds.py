@@ -193,7 +193,6 @@ class Table:
     alerts: AlertThresholds
 
     def of_queue(self, name: str) -> Thresholds:
-        """Return the limits of a queue."""
         return self.by_queue.get(name, self.default)
 
 

@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "jobs": {"broker", "queues", "esi", "store", "metrics"},
     "scheduler": {"broker", "queues", "jobs", "metrics"},
     "health": {"broker", "queues", "scheduler", "store", "metrics", "processes"},
-    "job_metrics": {"health", "metrics", "queues"},
+    "job_metrics": {"broker", "health", "metrics", "queues", "store"},
     "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler", "health", "processes"},
     "testing": {"broker", "processes"},
     "commands": {
@@ -135,7 +135,7 @@ def test_only_entry_points_read_the_environment() -> None:
     commands = {f"nomad_actors/commands/{name}.py" for name in ("running", "session", "config")}
     programs = {f"nomad_actors/{name}.py" for name in ("app", "cli", "processes/program")}
     # The last one passes it on to a process, unread.
-    assert readers <= {*programs, *commands, "nomad_actors/testing/worker_process.py"}
+    assert readers <= {*programs, *commands, "nomad_actors/testing/workers.py"}
 
 
 def test_every_target_of_the_makefile_is_fixed_and_documented() -> None:

@@ -34,7 +34,6 @@ def current_actor() -> Actor:
 
 
 def set_actor(actor: Actor) -> None:
-    """Set the actor of the current request."""
     g.actor = actor
 
 

@@ -7,7 +7,7 @@ import secrets
 
 from flask import Response, g, request
 
-from ..links import link
+from ..urls import link
 from .actors import current_actor
 
 FIELD = "form_token"

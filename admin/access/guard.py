@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from flask import Response, current_app, g, redirect, request
+from flask import Response, current_app, g, make_response, redirect, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from nomad_actors.errors import NomadError, Unavailable
@@ -18,11 +18,10 @@ from nomad_actors.store import local_token
 from .. import problems
 from ..api.declared import Endpoint
 from ..current_app import application
-from ..links import link
 from ..sizes import MAX_FORM_BYTES
-from . import forms, journal, loopback, sessions, wrong_tokens
+from ..urls import link
+from . import forms, journal, loopback, sessions, tokens
 from .actors import NOBODY, VISITOR, Actor, current_actor, set_actor
-from .tokens import is_revoked, known_tokens
 
 READ_METHODS = ("GET", "HEAD", "OPTIONS")
 #: Open to everybody, under any Host: probes have no token and no name for us.
@@ -64,10 +63,11 @@ def check() -> Response | None:
         _authorize()
     except Refused as refused:
         if refused.reason == "no_token" and problems.is_page() and request.method in READ_METHODS:
-            response = redirect(link("/admin/login"), HTTPStatus.SEE_OTHER)
-            assert isinstance(response, Response)
-            return response
-        return refuse(refused)
+            return make_response(redirect(link("/admin/login"), HTTPStatus.SEE_OTHER))
+        journal.record_refusal(refused.status, refused.reason, refused.detail, actor=refused.actor)
+        response = problems.problem(refused.status, refused.detail)
+        response.headers.update(refused.headers)
+        return response
     if request.method in READ_METHODS or request.endpoint in _SESSION_ONLY or request.routing_exception:
         return None
     try:
@@ -75,14 +75,6 @@ def check() -> Response | None:
     except Unavailable as error:
         return journal.not_audited(error)
     return None
-
-
-def refuse(refused: Refused) -> Response:
-    """Record a refusal and return the response to it."""
-    journal.record_refusal(refused.status, refused.reason, refused.detail, actor=refused.actor)
-    response = problems.problem(refused.status, refused.detail)
-    response.headers.update(refused.headers)
-    return response
 
 
 def delete_ended_session(response: Response) -> Response:
@@ -97,25 +89,22 @@ def authenticate(presented: str) -> AdminToken:
 
     Raises `Refused` for a wrong token: 401, and 429 after too many different ones from the same source.
     """
-    token = find_token(known_tokens(), presented)
+    token = find_token(tokens.known_tokens(), presented)
     if token is not None:
-        if is_revoked(token):
+        if tokens.is_revoked(token):
             raise _unauthorized("revoked", f"the token of {token.name} was revoked", actor=token.name)
         # Only a valid token: guessers must not be able to choose which texts the log redacts.
         KNOWN.add(presented)
         return token
-    seconds = wrong_tokens.wait_seconds(wrong_tokens.source_of(request.remote_addr or ""))
+    seconds = tokens.wait_seconds(tokens.source_of(request.remote_addr or ""))
     if seconds:
         detail = f"too many wrong tokens came from {request.remote_addr}, and this token is wrong too"
         raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "tries", detail, {"Retry-After": str(seconds)})
-    raise _unauthorized(wrong_tokens.WRONG_TOKEN, wrong_tokens.describe(presented))
+    raise _unauthorized(tokens.WRONG_TOKEN, tokens.describe_wrong(presented))
 
 
 def _identify() -> None:
-    """Set the request's actor.
-
-    Raises `Refused` for an invalid token and for a Host that is not ours.
-    """
+    """Set the request's actor; raise `Refused` for an invalid token and for a Host that is not ours."""
     settings = application().settings
     if request.endpoint == _ALIVE:
         return
@@ -198,7 +187,7 @@ def _read_body() -> None:
     """Raise `Refused` for a body that is too large or incomplete."""
     view = current_app.view_functions.get(request.endpoint or "")
     if isinstance(view, Endpoint):
-        request.max_content_length = view.max_body_bytes
+        request.max_content_length = view.declaration.max_body_bytes
     elif problems.is_page():
         request.max_content_length = MAX_FORM_BYTES
     limit, length = request.max_content_length, request.content_length

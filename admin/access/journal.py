@@ -1,34 +1,59 @@
-"""Records requests: in the audit log before and after each change, and as one line in the log."""
+"""Records requests: gives each an id, and writes changes and refusals to the audit log and the log."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
+import re
+import uuid
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+import structlog
 from flask import Response, g, request
 
 from nomad_actors import logs
+from nomad_actors.clock import mono_ms
 from nomad_actors.errors import Unavailable
-from nomad_actors.logs.audit_body import shortened_body
+from nomad_actors.logs.json_text import shortened_body
 from nomad_actors.store import AuditedRequest
 
 from .. import problems
 from ..current_app import application
-from ..paths import path_of
-from . import forms, wrong_tokens
+from ..urls import path_of
+from . import forms, tokens
 from .actors import current_actor
-from .request_ids import elapsed_ms, request_id
 
 logger = logs.get_logger("admin")
 
+ID_HEADER = "X-Request-Id"
+_VALID_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 #: The longest path in a log line; the audit log stores more of it.
 _PATH_CHARS = 500
 #: Its body contains a token: nothing that helps to guess it is stored.
 _LOGIN = "pages_login.take_token"
+
+
+def begin() -> None:
+    """Take the caller's id if it is valid, else create one, and add it to all log lines of this request."""
+    header = request.headers.get(ID_HEADER, "")
+    g.request_id = header if _VALID_ID.fullmatch(header) else uuid.uuid4().hex
+    g.begun_mono_ms = mono_ms()
+    g.bound_before = structlog.contextvars.bind_contextvars(request_id=g.request_id)
+
+
+def add_request_id(response: Response) -> Response:
+    """Add the request id to the response."""
+    response.headers[ID_HEADER] = g.request_id
+    return response
+
+
+def end(_error: BaseException | None) -> None:
+    """Remove the id from the log context of this thread."""
+    bound = g.pop("bound_before", None)
+    if bound is not None:
+        structlog.contextvars.reset_contextvars(**bound)
 
 
 def record_change() -> None:
@@ -36,7 +61,7 @@ def record_change() -> None:
 
     Raises `Unavailable`: then the change must not be made.
     """
-    g.audit_id = application().store.audit.asked(_audited_request(**_body()))
+    g.audit_id = application().store.audit.asked(_audited_request(current_actor().name, **_body()))
 
 
 def not_audited(error: Unavailable) -> Response:
@@ -72,11 +97,9 @@ def record_refusal(status: int, reason: str, detail: str, *, actor: str = "") ->
     While the database is unavailable only the log has the refusal. `actor` is the owner of a token that is no longer
     valid.
     """
-    audited = _audited_request()
-    if actor:
-        audited = dataclasses.replace(audited, actor=actor)
+    audited = _audited_request(actor or current_actor().name)
     try:
-        is_counted = reason == wrong_tokens.WRONG_TOKEN
+        is_counted = reason == tokens.WRONG_TOKEN
         application().store.audit.refused(audited, status, reason, detail, is_counted=is_counted)
     except Unavailable as error:
         logger.error("a refusal could not be written to the audit log", error=str(error))
@@ -92,19 +115,19 @@ def _log_fields(status: int) -> dict[str, Any]:
         "actor": actor.name,
         "role": actor.role,
         "peer": request.remote_addr or "",
-        "ms": elapsed_ms(),
+        "ms": round(mono_ms() - g.begun_mono_ms),
     }
 
 
-def _audited_request(**body: Any) -> AuditedRequest:
-    actor, peer = current_actor(), (request.remote_addr or "")[:64]
+def _audited_request(actor: str, **body: Any) -> AuditedRequest:
+    peer = (request.remote_addr or "")[:64]
     arguments = request.view_args or {}
     return AuditedRequest(
-        request_id=request_id(),
-        actor=actor.name,
-        role=actor.role,
+        request_id=g.request_id,
+        actor=actor,
+        role=current_actor().role,
         peer=peer,
-        source=wrong_tokens.source_of(peer),
+        source=tokens.source_of(peer),
         method=request.method[:16],
         path=_path(),
         endpoint=None if request.url_rule is None else path_of(request.url_rule),

@@ -1,7 +1,7 @@
 """Applies the X-Forwarded headers of trusted proxies: the client's address, scheme and host, and the path prefix.
 
 Only addresses in NOMAD_ADMIN_TRUSTED_PROXIES are trusted. From other addresses these headers change nothing; they only
-show that a request was forwarded (`admin.loopback`).
+show that a request was forwarded (`loopback`).
 """
 
 from __future__ import annotations

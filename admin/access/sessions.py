@@ -79,10 +79,7 @@ def forget(secret: str) -> None:
 
 
 def end(secret: str) -> None:
-    """End a session in every admin.
-
-    Raises `Unavailable`.
-    """
+    """End a session in every admin."""
     forget(secret)
     application().store.admin_sessions.end(_hash(secret))
 

@@ -10,10 +10,10 @@ from pydantic import Field, WithJsonSchema
 from nomad_actors.queues.queue import CLEANABLE
 
 from ..access.actors import current_actor
-from ..inputs import Body
+from ..inputs import Input
 from ..sizes import MAX_REASON_CHARS
 from .declared import JobId, ThisQueue, declared
-from .models.actions import Done
+from .models import Done
 
 api = Blueprint("actions", __name__, url_prefix="/admin/jobs/queues/<queue>")
 
@@ -23,7 +23,7 @@ MAX_CLEAN_LIMIT = 100_000
 _CLEANABLE = {"type": "string", "enum": sorted(str(name) for name in CLEANABLE)}
 
 
-class CancelBody(Body):
+class CancelBody(Input):
     """The reason of a cancellation."""
 
     reason: str = Field(
@@ -31,7 +31,7 @@ class CancelBody(Body):
     )
 
 
-class CleanBody(Body):
+class CleanBody(Input):
     """Which jobs are removed; the defaults are those of the original system's example."""
 
     grace: int = Field(

@@ -7,49 +7,42 @@ from typing import Annotated
 from flask import Blueprint
 from pydantic import Field, WithJsonSchema
 
-from nomad_actors.broker.states import OUTCOMES, STATE_NAMES
 from nomad_actors.queues.bulk import ACTIONS, MAX_PER_SECOND, BulkRequest, Operations
 from nomad_actors.queues.bulk.operation import BulkOperation
 from nomad_actors.queues.search import JobFilter
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..inputs import Body, Input
-from ..listing import MAX_INSTANT_MS, MAX_VALUE_CHARS
+from ..inputs import Input
+from ..listing import MAX_FIELDS, OUTCOME, STATE, FieldValue, Instant
 from ..sizes import MAX_REASON_CHARS
 from .declared import InPath, ThisQueue, declared
-from .models.actions import BulkCount, BulkList
+from .models import BulkCount, BulkList
 
 api = Blueprint("bulk", __name__, url_prefix="/admin/jobs")
-
-MAX_FIELDS = 20
 
 OperationId = Annotated[str, InPath("a bulk operation's id")]
 
 _ACTION = {"type": "string", "enum": list(ACTIONS)}
-_OUTCOME = {"type": "string", "enum": list(OUTCOMES)}
-_STATE = {"type": "string", "enum": sorted(map(str, STATE_NAMES))}
 
 
 class BulkFilter(Input):
     """Which jobs to select; a condition that is left out selects all."""
 
     # The queue checks the values and suggests the closest one.
-    status: list[Annotated[str, WithJsonSchema(_STATE)]] = Field(default_factory=list)
+    status: list[Annotated[str, WithJsonSchema(STATE)]] = Field(default_factory=list)
     # Also checked by the queue.
-    outcome: list[Annotated[str, WithJsonSchema(_OUTCOME)]] = Field(default_factory=list, description="how they ended")
+    outcome: list[Annotated[str, WithJsonSchema(OUTCOME)]] = Field(default_factory=list, description="how they ended")
     job_type: str | None = Field(default=None)
-    fields: dict[str, Annotated[str, Field(max_length=MAX_VALUE_CHARS)]] = Field(
+    fields: dict[str, FieldValue] = Field(
         default_factory=dict, max_length=MAX_FIELDS, description="values of indexed fields; all must match"
     )
     fingerprint: str | None = Field(default=None, description="jobs that failed for this reason")
-    since: int | None = Field(
-        default=None, ge=0, le=MAX_INSTANT_MS, description="ended, due or added at or after this time"
-    )
-    until: int | None = Field(default=None, ge=0, le=MAX_INSTANT_MS, description="at or before this time")
+    since: Instant | None = Field(default=None, description="ended, due or added at or after this time")
+    until: Instant | None = Field(default=None, description="at or before this time")
 
 
-class BulkBody(Body):
+class BulkBody(Input):
     """An action and the jobs that it applies to."""
 
     action: Annotated[str, WithJsonSchema(_ACTION)]
@@ -70,10 +63,9 @@ def begin(queue: ThisQueue, body: BulkBody) -> tuple[BulkCount | BulkOperation, 
     bulk_request = _bulk_request(body)
     if body.dry_run:
         count, is_exact = operations.count(queue.name, bulk_request)
-        counted = BulkCount(
+        return BulkCount(
             dry_run=True, queue_name=queue.name, action=bulk_request.action, count=count, is_exact=is_exact
-        )
-        return counted, 200
+        ), 200
     return operations.begin(queue.name, bulk_request).shown(), 202
 
 

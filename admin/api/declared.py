@@ -1,17 +1,16 @@
 """Declares an endpoint once, next to its view; requests are read and the document is written from the declaration.
 
-A view's signature declares its input: parameters of its path (annotated with `InPath`), `query` (a `Query`), `body`
-(a `Body`) and `headers` (`Headers`). Input that is not declared does not reach the view and is refused.
+A view's signature declares its input: `query` and `body` (each an `Input`), parameters of its path (annotated with
+`InPath`) and headers (`InHeader`). Input that is not declared does not reach the view and is refused.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from http import HTTPStatus
-from types import MappingProxyType
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from flask import request
 from pydantic import BaseModel
@@ -21,7 +20,7 @@ from nomad_actors.queues import Queue, Queues
 from nomad_actors.response_model import ResponseModel
 
 from ..current_app import all_queues
-from ..inputs import Body, Headers, NoBody, NoQuery, Query, read_body, read_headers, read_query
+from ..inputs import Input, NoInput, read_body, read_header, read_query
 from ..sizes import MAX_BODY_BYTES
 
 
@@ -42,109 +41,92 @@ class InPath:
     choices: Callable[[Queues], Sequence[str]] | None = None
 
 
+@dataclass(frozen=True)
+class InHeader:
+    """A header that may be left out: the view's argument is then None."""
+
+    name: str
+    description: str
+
+
 #: Looked up before anything else is read: an unknown queue is 404, whatever the rest of the request.
 ThisQueue = Annotated[Queue, InPath("a queue's name", lambda name: all_queues().get_queue(name), Queues.names)]
 JobId = Annotated[str, InPath("a job's id; write a slash in it as %2F")]
 ScheduleName = Annotated[str, InPath("a schedule's name")]
 
-Responses = type[BaseModel] | Mapping[int, type[BaseModel] | Text]
+
+@dataclass(frozen=True)
+class declared:  # noqa: N801 - a decorator
+    """Declares a view as an endpoint, with its responses (of 200, or by status) and its own problems.
+
+    Others are added: 403 everywhere, 401 and 429 if a token is needed, 404 with a parameter in the path, 400, 413 and
+    503 for changes, 422 unless it is `lenient` about query parameters.
+    """
+
+    responses: type[BaseModel] | Mapping[int, type[BaseModel] | Text]
+    _: KW_ONLY
+    problems: tuple[int, ...] = (503,)
+    #: Ignores query parameters.
+    lenient: bool = False
+    #: Needs no token.
+    is_open: bool = False
+    #: A larger body is refused by its length, before it is read into memory.
+    max_body_bytes: int = MAX_BODY_BYTES
+    #: Headers that callers may expect to work here and that are refused, and what to use instead.
+    instead_of: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, view: Callable[..., Any]) -> Endpoint:
+        return Endpoint(view, self)
 
 
 class Endpoint:
     """A view with its input and responses; Flask calls it with the texts of the path."""
 
-    def __init__(
-        self,
-        view: Callable[..., Any],
-        responses: Responses,
-        *,
-        problems: tuple[int, ...],
-        lenient: bool,
-        is_open: bool,
-        max_body_bytes: int,
-        instead_of: Mapping[str, str],
-    ) -> None:
+    def __init__(self, view: Callable[..., Any], declaration: declared) -> None:
         functools.update_wrapper(self, view)
         hints = get_type_hints(view, include_extras=True)
         hints.pop("return", None)
         self.view = view
-        self.responses = responses if isinstance(responses, Mapping) else {200: responses}
-        self.own_problems = problems
-        #: Ignores query parameters.
-        self.lenient = lenient
-        #: Needs no token.
-        self.is_open = is_open
-        #: A larger body is refused by its length, before it is read into memory.
-        self.max_body_bytes = max_body_bytes
-        #: Headers that callers may expect to work here, and what to use instead.
-        self.instead_of = instead_of
-        self.query: type[Query] | None = hints.pop("query", None)
-        self.body: type[Body] | None = hints.pop("body", None)
-        self.headers: type[Headers] | None = hints.pop("headers", None)
-        self.path = {name: _in_path(view, name, hint) for name, hint in hints.items()}
+        self.declaration = declaration
+        self.query: type[Input] | None = hints.pop("query", None)
+        self.body: type[Input] | None = hints.pop("body", None)
+        marks = {name: _mark(view, name, hint) for name, hint in hints.items()}
+        self.path = {name: mark for name, mark in marks.items() if isinstance(mark, InPath)}
+        self.headers = {name: mark for name, mark in marks.items() if isinstance(mark, InHeader)}
+
+    @property
+    def responses(self) -> Mapping[int, type[BaseModel] | Text]:
+        """The model of each status that is no problem."""
+        responses = self.declaration.responses
+        return responses if isinstance(responses, Mapping) else {200: responses}
 
     def __call__(self, **texts: str) -> Any:
-        """Read the request and return the view's response.
-
-        Raises `BadInput`, and the errors of the path's parameters.
-        """
         arguments = {name: self.path[name].find(text) for name, text in texts.items()}
-        for name, instead in self.instead_of.items():
+        for name, instead in self.declaration.instead_of.items():
             if name in request.headers:
                 raise BadInput(f"header {name} is not supported here (allowed: {instead})", accepted=[instead])
-        if not self.lenient:
-            query = read_query(request, self.query or NoQuery)
+        if not self.declaration.lenient:
+            query = read_query(request, self.query or NoInput)
             arguments |= {"query": query} if self.query else {}
         if request.method not in ("GET", "HEAD"):
-            body = read_body(request, self.body or NoBody)
+            body = read_body(request, self.body or NoInput)
             arguments |= {"body": body} if self.body else {}
-        if self.headers:
-            arguments["headers"] = read_headers(request, self.headers)
+        arguments |= {name: read_header(request, header.name) for name, header in self.headers.items()}
         return _with_json(self.view(**arguments))
 
     def problems(self, method: str) -> list[int]:
         """Return the statuses of its possible problem responses, sorted."""
-        statuses = {*self.own_problems, HTTPStatus.FORBIDDEN}
-        if not self.is_open:
+        statuses = {*self.declaration.problems, HTTPStatus.FORBIDDEN}
+        if not self.declaration.is_open:
             statuses |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
-        if not self.lenient:
+        if not self.declaration.lenient:
             statuses.add(HTTPStatus.UNPROCESSABLE_ENTITY)
         if self.path:
             statuses.add(HTTPStatus.NOT_FOUND)
         if method != "GET":
             # The body is read, and the request is first written to the audit log, whose database may be down.
-            statuses |= {
-                HTTPStatus.BAD_REQUEST,
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                HTTPStatus.SERVICE_UNAVAILABLE,
-            }
+            statuses |= {HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.SERVICE_UNAVAILABLE}
         return sorted(int(status) for status in statuses)
-
-
-def declared(
-    responses: Responses,
-    *,
-    problems: tuple[int, ...] = (503,),
-    lenient: bool = False,
-    is_open: bool = False,
-    max_body_bytes: int = MAX_BODY_BYTES,
-    instead_of: Mapping[str, str] = MappingProxyType({}),
-) -> Callable[[Callable[..., Any]], Endpoint]:
-    """Declare a view as an endpoint, with its responses (of 200, or by status) and its own problems.
-
-    Others are added: 403 everywhere, 401 and 429 if a token is needed, 404 with a parameter in the path, 400, 413 and
-    503 for changes, 422 unless it is `lenient` about query parameters. `is_open` means that no token is needed.
-    `instead_of` maps refused headers to what to use instead.
-    """
-    return functools.partial(
-        Endpoint,
-        responses=responses,
-        problems=problems,
-        lenient=lenient,
-        is_open=is_open,
-        max_body_bytes=max_body_bytes,
-        instead_of=instead_of,
-    )
 
 
 def _with_json(response: Any) -> Any:
@@ -153,11 +135,10 @@ def _with_json(response: Any) -> Any:
     return response.as_json() if isinstance(response, ResponseModel) else response
 
 
-def _in_path(view: Callable[..., Any], name: str, hint: object) -> InPath:
-    if get_origin(hint) is Annotated:
-        for mark in get_args(hint)[1:]:
-            if isinstance(mark, InPath):
-                return mark
+def _mark(view: Callable[..., Any], name: str, hint: object) -> InPath | InHeader:
+    for mark in getattr(hint, "__metadata__", ()):
+        if isinstance(mark, InPath | InHeader):
+            return mark
     raise TypeError(
-        f"{view.__name__} takes {name!r}, which is not a query, a body or headers and not annotated with InPath"
+        f"{view.__name__} takes {name!r}, which is not a query or a body, and not annotated with InPath or InHeader"
     )

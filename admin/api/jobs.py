@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from pydantic.alias_generators import to_camel
 
 from nomad_actors.broker.states import OUTCOMES, State
-from nomad_actors.errors import BadInput, JobNotFound
+from nomad_actors.errors import BadInput
 from nomad_actors.queues import AddedJob as AddedJobOf
 from nomad_actors.queues import NewJob as NewJobOf
 from nomad_actors.queues.across_queues import jobs_of_all, read_each
@@ -17,15 +17,14 @@ from nomad_actors.queues.job import Job
 from nomad_actors.queues.models import Failure, ListedJob
 from nomad_actors.queues.new_job import JobOptions
 from nomad_actors.queues.search import MAX_LIMIT, JobFilter
-from nomad_actors.queues.search import JobPage as FoundPage
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..inputs import Body, Headers, Query
-from ..listing import JobsQuery, page_of, split_values, states_of
+from ..inputs import Input
+from ..listing import JobsQuery, find_job, page_of, split_values, states_of
 from ..sizes import MAX_BATCH_BYTES, MAX_JOB_BYTES
-from .declared import JobId, ThisQueue, declared
-from .models.jobs import AddedJob, AddedJobs, FailurePage, JobList, JobPage
+from .declared import InHeader, JobId, ThisQueue, declared
+from .models import AddedJob, AddedJobs, FailurePage, JobList, JobPage
 
 api = Blueprint("jobs", __name__, url_prefix="/admin/jobs")
 
@@ -35,14 +34,14 @@ _FAILED_OUTCOMES = [name for name, state in OUTCOMES.items() if state is State.F
 _FAILED = {"type": "array", "minItems": 1, "items": {"type": "string", "enum": _FAILED_OUTCOMES}}
 
 
-class AllQueuesQuery(Query):
-    """A page of the jobs of all queues."""
+class PageQuery(Input):
+    """A page of a list."""
 
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
     cursor: str = Field(default="", description="`nextCursor` of the previous response")
 
 
-class FailedQuery(AllQueuesQuery):
+class FailedQuery(PageQuery):
     """A page of the failed jobs of all queues."""
 
     outcome: Annotated[str, WithJsonSchema(_FAILED)] = Field(
@@ -55,7 +54,7 @@ class Options(JobOptions, total=False):
     """Options that replace those of the job type; null is the same as left out."""
 
 
-class NewJob(Body):
+class NewJob(Input):
     """A job to add, with its job type's data."""
 
     name: str = Field(description="the job type")
@@ -63,7 +62,7 @@ class NewJob(Body):
     opts: Options = Field(default_factory=lambda: Options())
 
 
-class ManyJobs(Body):
+class ManyJobs(Input):
     """Jobs to add, all or none."""
 
     jobs: list[NewJob] = Field(min_length=1, max_length=MAX_JOBS)
@@ -73,21 +72,13 @@ class ManyJobs(Body):
     )
 
 
-class IdempotencyHeaders(Headers):
-    """The caller's key of the call."""
-
-    idempotency_key: str | None = Field(
-        default=None,
-        alias="Idempotency-Key",
-        description="a repeated call with the same key within a day adds no other job, whatever the state of the first",
-    )
-
-
-class FailuresQuery(Query):
-    """A page of failure groups."""
-
-    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
-    cursor: str = Field(default="", description="`nextCursor` of the previous response")
+IdempotencyKey = Annotated[
+    str | None,
+    InHeader(
+        "Idempotency-Key",
+        "a repeated call with the same key within a day adds no other job, whatever the state of the first",
+    ),
+]
 
 
 @api.get("/queues/<queue>/jobs")
@@ -98,15 +89,12 @@ def list_jobs(queue: ThisQueue, query: JobsQuery) -> JobPage:
     By a field or a fingerprint the newest come first, in a time that does not grow with the number of other jobs.
     Otherwise waiting jobs are in the order of their start, delayed jobs by due time, ended jobs newest first.
     """
-    page = page_of(queue, query, status=states_of(query) if query.status is None else "")
-    return JobPage.model_construct(
-        jobs=list(page.jobs), total=page.total, total_is_exact=page.is_exact, next_cursor=page.next_cursor
-    )
+    return page_of(queue, query, status=states_of(query) if query.status is None else "")
 
 
 @api.get("/queues/<queue>/failures")
 @declared(FailurePage)
-def failures(queue: ThisQueue, query: FailuresQuery) -> FailurePage:
+def failures(queue: ThisQueue, query: PageQuery) -> FailurePage:
     """List the failure groups of a queue, the most recent first."""
     page = queue.failures(limit=query.limit, cursor=query.cursor or None)
     return FailurePage.model_construct(
@@ -118,28 +106,18 @@ def failures(queue: ThisQueue, query: FailuresQuery) -> FailurePage:
 @declared(Job)
 def show_job(queue: ThisQueue, job_id: JobId) -> Job:
     """Show one job with its timeline."""
-    job = queue.get(job_id)
-    if job is None:
-        raise JobNotFound(f"queue {queue.name!r} has no job {job_id!r}")
-    return job
+    return find_job(queue, job_id)
 
 
 @api.post("/queues/<queue>/jobs")
 @declared({201: AddedJob, 200: AddedJob}, problems=(409, 503), max_body_bytes=MAX_JOB_BYTES)
-def add_job(queue: ThisQueue, body: NewJob, headers: IdempotencyHeaders) -> tuple[AddedJob, int]:
+def add_job(queue: ThisQueue, body: NewJob, key: IdempotencyKey) -> tuple[AddedJob, int]:
     """Add a job; options that `opts` does not contain come from its job type.
 
     200 with the existing job if there is one with the same unique key, id or `Idempotency-Key`.
     """
-    key = headers.idempotency_key
-    added = all_queues().add_job(
-        queue.name,
-        body.name,
-        body.data,
-        requested_by=current_actor().name,
-        idempotency_key=key,
-        **body.opts,
-    )
+    by = current_actor().name
+    added = all_queues().add_job(queue.name, body.name, body.data, requested_by=by, idempotency_key=key, **body.opts)
     return _added(body.name, added), 201 if added.new else 200
 
 
@@ -188,25 +166,19 @@ def failed_jobs(query: FailedQuery) -> JobList:
                 f"outcome {outcome!r:.80} is invalid (allowed: {', '.join(_FAILED_OUTCOMES)})",
                 accepted=_FAILED_OUTCOMES,
             )
-    cursor = query.cursor or None
-    page = jobs_of_all(all_queues(), State.FAILED, outcomes=outcomes, limit=query.limit, cursor=cursor)
-    return _listed(page, _total(State.FAILED, outcomes))
+    return _list_all(State.FAILED, query, outcomes)
 
 
 @api.get("/active")
 @declared(JobList)
-def active_jobs(query: AllQueuesQuery) -> JobList:
+def active_jobs(query: PageQuery) -> JobList:
     """List running jobs of all queues, the longest-running first."""
-    cursor = query.cursor or None
-    page = jobs_of_all(all_queues(), State.ACTIVE, limit=query.limit, cursor=cursor)
-    return _listed(page, _total(State.ACTIVE))
+    return _list_all(State.ACTIVE, query)
 
 
-def _listed(page: FoundPage, total: int) -> JobList:
-    jobs = [ListedJob.of(job) for job in page.jobs]
-    return JobList.model_construct(jobs=jobs, total=total, next_cursor=page.next_cursor)
-
-
-def _total(state: State, outcomes: tuple[str, ...] = ()) -> int:
+def _list_all(state: State, query: PageQuery, outcomes: tuple[str, ...] = ()) -> JobList:
     queues, job_filter = all_queues(), JobFilter(states=(state.value,), outcomes=outcomes)
-    return sum(found[0] for found in read_each(queues, lambda queue: queue.reading_count(job_filter)).values())
+    page = jobs_of_all(queues, state, outcomes=outcomes, limit=query.limit, cursor=query.cursor or None)
+    counts = read_each(queues, lambda queue: queue.reading_count(job_filter)).values()
+    jobs = [ListedJob.of(job) for job in page.jobs]
+    return JobList.model_construct(jobs=jobs, total=sum(count for count, *_ in counts), next_cursor=page.next_cursor)

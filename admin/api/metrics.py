@@ -13,7 +13,7 @@ from nomad_actors.health.models import Health, QueueDetails, QueueList, Summary
 
 from .. import problems
 from ..current_app import all_queues, application
-from ..inputs import Query
+from ..inputs import Input
 from .declared import ThisQueue, declared
 
 api = Blueprint("metrics", __name__, url_prefix="/admin/jobs")
@@ -21,7 +21,7 @@ api = Blueprint("metrics", __name__, url_prefix="/admin/jobs")
 _DAY_SECONDS = job_metrics.DEFAULT_WINDOW_SECONDS
 
 
-class Window(Query):
+class Window(Input):
     """The window of the metrics, at most a day."""
 
     window_seconds: int = Field(default=_DAY_SECONDS, ge=60, le=_DAY_SECONDS)

@@ -8,22 +8,20 @@ from pydantic import Field
 from nomad_actors.broker.records.limits import Limits
 from nomad_actors.queues import Queue
 from nomad_actors.queues.across_queues import read_snapshots
-from nomad_actors.queues.models import LimitsInForce, Pause
+from nomad_actors.queues.models import LimitsInForce
 from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS, MAX_STARTS
-from nomad_actors.queues.snapshot import QueueSnapshot
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..esi_switch import esi_switch
-from ..inputs import Body
+from ..inputs import Input
 from ..sizes import MAX_REASON_CHARS
 from .declared import ThisQueue, declared
-from .models.actions import Done, EsiSwitch
+from .models import Done, EsiSwitch
 
 api = Blueprint("pauses", __name__, url_prefix="/admin/jobs")
 
 
-class PauseBody(Body):
+class PauseBody(Input):
     """The reason and the duration of a pause."""
 
     reason: str = Field(default="", max_length=MAX_REASON_CHARS, description="shown with the pause")
@@ -35,7 +33,7 @@ class PauseBody(Body):
     )
 
 
-class NewLimits(Body):
+class NewLimits(Input):
     """All limits of a queue; null removes one."""
 
     concurrency: int | None = Field(ge=1, le=MAX_CONCURRENCY, description="jobs that run at the same time on all hosts")
@@ -59,7 +57,8 @@ def pause(queue: ThisQueue, body: PauseBody) -> Done:
 def resume(queue: ThisQueue) -> Done:
     """Resume a queue; it stays paused while all ESI queues are paused."""
     queue.resume()
-    return Done(success=True, queue_name=queue.name, status="paused" if _state(queue).is_paused else "running")
+    is_paused = queue.snapshot(window_seconds=0).is_paused
+    return Done(success=True, queue_name=queue.name, status="paused" if is_paused else "running")
 
 
 @api.get("/queues/<queue>/limits")
@@ -100,20 +99,9 @@ def resume_esi() -> EsiSwitch:
     return _switch()
 
 
-def _state(queue: Queue) -> QueueSnapshot:
-    return queue.snapshot(window_seconds=0)
-
-
 def _limits(queue: Queue) -> LimitsInForce:
-    return LimitsInForce.of_queue(_state(queue))
+    return LimitsInForce.of_queue(queue.snapshot(window_seconds=0))
 
 
 def _switch() -> EsiSwitch:
-    switch = esi_switch(all_queues(), read_snapshots(all_queues()))
-    return EsiSwitch(
-        queues=list(switch.queues),
-        is_paused=switch.is_paused,
-        running=switch.running,
-        pause=None if switch.pause is None else Pause.of(switch.pause),
-        pauses={name: Pause.of(pause) for name, pause in switch.pauses.items()},
-    )
+    return EsiSwitch.of(all_queues().esi_queues(), read_snapshots(all_queues()))

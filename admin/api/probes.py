@@ -14,7 +14,7 @@ from nomad_actors.metrics.exposition import render
 
 from ..current_app import application
 from .declared import Text, declared
-from .models.installation import Alive, Ready
+from .models import Alive, Ready
 
 api = Blueprint("probes", __name__)
 

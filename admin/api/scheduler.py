@@ -7,18 +7,20 @@ from typing import Any
 from flask import Blueprint
 from pydantic import Field
 
+from nomad_actors.errors import UnknownSchedule
+from nomad_actors.scheduler import Schedules, status
 from nomad_actors.scheduler.models import ScheduleHistory, SchedulerSummary
 
 from ..access.actors import current_actor
-from ..inputs import Body
-from ..schedules import schedule_status, schedule_summary, schedules
+from ..current_app import application
+from ..inputs import Input
 from .declared import ScheduleName, declared
-from .models.actions import ScheduleChanged, ScheduleRun
+from .models import ScheduleChanged, ScheduleRun
 
 api = Blueprint("scheduler", __name__, url_prefix="/admin/jobs")
 
 
-class RunBody(Body):
+class RunBody(Input):
     """How to add a schedule's job now."""
 
     force: bool = Field(default=False, description="also if its previous job has not ended")
@@ -28,7 +30,8 @@ class RunBody(Body):
 @declared(SchedulerSummary)
 def summary() -> dict[str, Any]:
     """List the schedules with their next and last runs, and the schedulers."""
-    return schedule_summary()
+    app = application()
+    return status.read_scheduler(app.queues, app.clock).shown().as_json()
 
 
 @api.get("/scheduler/<name>")
@@ -60,3 +63,18 @@ def run(name: ScheduleName, body: RunBody) -> ScheduleRun:
     """Add a schedule's job now; with `force` also if its previous job has not ended."""
     added = schedules().run_job(name, force=body.force, by=current_actor().name)
     return ScheduleRun(success=True, job_name=name, queue_name=added.queue, job_id=added.id, status=added.state)
+
+
+def schedules() -> Schedules:
+    """Return the schedules, for changes."""
+    app = application()
+    return Schedules(app.queues, app.clock)
+
+
+def schedule_status(name: str) -> dict[str, Any]:
+    """Return one schedule with its last slots, or raise `UnknownSchedule`."""
+    app = application()
+    schedule = status.get_job_status(app.queues, app.clock, name)
+    if not schedule["exists"]:
+        raise UnknownSchedule(name, [each.schedule.name for each in schedules().all()])
+    return schedule

@@ -1,23 +1,24 @@
-"""The buttons for jobs and schedules. Each redirects to a page with a notice of the result or the error."""
+"""The buttons for jobs and schedules, and the questions before two of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, render_template, request
 
 from nomad_actors.broker.states import FINISHED
-from nomad_actors.errors import BadInput, JobNotFound
+from nomad_actors.errors import BadInput
 from nomad_actors.logs.counted import counted
 from nomad_actors.queues.queue import CLEANABLE
 
 from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT
+from ..api.scheduler import schedules
 from ..current_app import all_queues
-from ..inputs import Query, read_query
-from ..links import job_path, queue_path, schedule_path
-from ..schedules import schedules
-from .form_action import FormAction, require_int
+from ..inputs import Input, read_query
+from ..listing import find_job
+from ..urls import job_path, queue_path
+from .buttons import button, require_int
 
 pages = Blueprint("pages_actions", __name__)
 
@@ -25,14 +26,14 @@ MINUTE_MS = 60_000
 MAX_MINUTES = 5_256_000
 
 
-class RemoveQuery(Query):
+class RemoveQuery(Input):
     """The job to remove."""
 
     queue: str = ""
     job: str = ""
 
 
-class CleanQuery(Query):
+class CleanQuery(Input):
     """The jobs to remove. All fields are text, so that a wrong one gets a readable error."""
 
     queue: str = ""
@@ -42,33 +43,24 @@ class CleanQuery(Query):
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/retry")
-def retry(queue: str, job_id: str) -> Response:
-    """Retry a failed or completed job."""
-    chosen = all_queues().get_queue(queue)
-    with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
-        chosen.retry(job_id)
-        form.done("The job is waiting again, with all its attempts.")
-    return form.response()
+@button
+def retry(queue: str, job_id: str) -> str:
+    all_queues().get_queue(queue).retry(job_id)
+    return "The job is waiting again, with all its attempts."
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/promote")
-def promote(queue: str, job_id: str) -> Response:
-    """Make a delayed job waiting now."""
-    chosen = all_queues().get_queue(queue)
-    with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
-        chosen.promote(job_id)
-        form.done("The job is waiting now.")
-    return form.response()
+@button
+def promote(queue: str, job_id: str) -> str:
+    all_queues().get_queue(queue).promote(job_id)
+    return "The job is waiting now."
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/cancel")
-def cancel(queue: str, job_id: str) -> Response:
-    """Cancel a job."""
-    chosen = all_queues().get_queue(queue)
-    with FormAction(job_path(queue, job_id), when_gone=queue_path(queue)) as form:
-        status = chosen.cancel(job_id, f"cancelled by {current_actor().name}")
-        form.done("The job ends as soon as it can be interrupted." if status == "active" else "The job is cancelled.")
-    return form.response()
+@button
+def cancel(queue: str, job_id: str) -> str:
+    status = all_queues().get_queue(queue).cancel(job_id, f"cancelled by {current_actor().name}")
+    return "The job ends as soon as it can be interrupted." if status == "active" else "The job is cancelled."
 
 
 @pages.get("/admin/confirm/remove")
@@ -76,9 +68,7 @@ def confirm_remove() -> str:
     """Ask for confirmation before removing a job."""
     query = read_query(request, RemoveQuery)
     queue, job_id = query.queue, query.job
-    found = all_queues().get_queue(queue).get(job_id)
-    if found is None:
-        raise JobNotFound(f"queue {queue!r} has no job {job_id!r}")
+    found = find_job(all_queues().get_queue(queue), job_id)
     return render_template(
         "confirm.html",
         question=f"Remove this {found.status} job permanently?",
@@ -91,13 +81,10 @@ def confirm_remove() -> str:
 
 
 @pages.post("/admin/queues/<queue>/jobs/<job:job_id>/remove")
-def remove(queue: str, job_id: str) -> Response:
-    """Remove a job that is not active."""
-    chosen = all_queues().get_queue(queue)
-    with FormAction(queue_path(queue), on_error=job_path(queue, job_id), when_gone=queue_path(queue)) as form:
-        chosen.remove(job_id)
-        form.done(f"Job {job_id} is removed.")
-    return form.response()
+@button
+def remove(queue: str, job_id: str) -> tuple[str, str]:
+    all_queues().get_queue(queue).remove(job_id)
+    return f"Job {job_id} is removed.", queue_path(queue)
 
 
 @pages.get("/admin/confirm/clean")
@@ -125,48 +112,37 @@ def confirm_clean() -> str:
 
 
 @pages.post("/admin/queues/<queue>/clean")
-def clean(queue: str) -> Response:
-    """Remove old jobs of one state."""
+@button
+def clean(queue: str) -> str:
     chosen = all_queues().get_queue(queue)
-    with FormAction(queue_path(queue)) as form:
-        status, minutes, limit = _what_to_clean(request.form.get("status"), request.form.get)
-        removed = len(chosen.clean(minutes * MINUTE_MS, status, limit))
-        form.done(f"{removed} {status} {'job is' if removed == 1 else 'jobs are'} removed.")
-    return form.response()
+    status, minutes, limit = _what_to_clean(request.form.get("status"), request.form.get)
+    removed = len(chosen.clean(minutes * MINUTE_MS, status, limit))
+    return f"{removed} {status} {'job is' if removed == 1 else 'jobs are'} removed."
 
 
 @pages.post("/admin/schedules/<name>/start")
-def start(name: str) -> Response:
-    """Start a schedule."""
-    with FormAction(schedule_path(name)) as form:
-        schedules().start_job(name)
-        form.done("The schedule is started.")
-    return form.response()
+@button
+def start(name: str) -> str:
+    schedules().start_job(name)
+    return "The schedule is started."
 
 
 @pages.post("/admin/schedules/<name>/stop")
-def stop(name: str) -> Response:
-    """Stop a schedule."""
-    with FormAction(schedule_path(name)) as form:
-        schedules().stop_job(name)
-        form.done("The schedule is stopped. A job that it has already added stays.")
-    return form.response()
+@button
+def stop(name: str) -> str:
+    schedules().stop_job(name)
+    return "The schedule is stopped. A job that it has already added stays."
 
 
 @pages.post("/admin/schedules/<name>/run")
-def run(name: str) -> Response:
-    """Add a schedule's job now."""
-    with FormAction(schedule_path(name)) as form:
-        added = schedules().run_job(name, force=False, by=current_actor().name)
-        form.done(f"Job {added.id} is added to {added.queue}.")
-    return form.response()
+@button
+def run(name: str) -> str:
+    added = schedules().run_job(name, force=False, by=current_actor().name)
+    return f"Job {added.id} is added to {added.queue}."
 
 
 def _what_to_clean(status: str | None, get: Callable[[str], str | None]) -> tuple[str, int, int]:
-    """Return the state, the minimum age in minutes and the maximum number of jobs to remove.
-
-    Raises `BadInput`.
-    """
+    """Return the state, the minimum age in minutes and the maximum number of jobs to remove."""
     if status not in CLEANABLE:
         raise BadInput(f"status {status!r:.80} is invalid (allowed: {', '.join(CLEANABLE)})", accepted=CLEANABLE)
     minutes = require_int("minutes", get("minutes"), 0, MAX_MINUTES)

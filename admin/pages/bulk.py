@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, render_template, request
 
 from nomad_actors.logs.counted import counted
 from nomad_actors.queues.bulk import BulkRequest, Operations
@@ -12,14 +12,12 @@ from nomad_actors.queues.bulk import BulkRequest, Operations
 from ..access import forms
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..inputs import NoQuery, read_form, read_query
-from ..links import link, queue_path
+from ..inputs import NoInput, read_form, read_query
 from ..listing import JobsQuery, job_filter
-from .form_action import FormAction
+from ..urls import OPERATIONS, link, queue_path
+from .buttons import button
 
 pages = Blueprint("pages_bulk", __name__)
-
-OPERATIONS = "/admin/bulk"
 
 
 class BulkQuery(JobsQuery):
@@ -33,7 +31,7 @@ class BulkQuery(JobsQuery):
 @pages.get(OPERATIONS)
 def operations() -> str:
     """Show the bulk operations of all queues, newest first."""
-    read_query(request, NoQuery)
+    read_query(request, NoInput)
     return render_template("bulk.html", operations=Operations(all_queues()).all())
 
 
@@ -59,37 +57,27 @@ def confirm() -> str:
 
 
 @pages.post("/admin/queues/<queue>/bulk")
-def begin(queue: str) -> Response:
-    """Start a bulk operation."""
+@button
+def begin(queue: str) -> tuple[str, str]:
     all_queues().get_queue(queue)
-    with FormAction(link(OPERATIONS), on_error=queue_path(queue)) as form:
-        bulk_request = _bulk_request(read_form(request, BulkQuery, ignore=forms.FIELD))
-        operation = Operations(all_queues()).begin(queue, bulk_request)
-        form.done(
-            f"The operation has started, for {counted(operation.total, 'job')} of {queue}. "
-            "Reload this page to see its progress."
-        )
-    return form.response()
+    bulk_request = _bulk_request(read_form(request, BulkQuery, ignore=forms.FIELD))
+    operation = Operations(all_queues()).begin(queue, bulk_request)
+    notice = f"The operation has started, for {counted(operation.total, 'job')} of {queue}. "
+    return f"{notice}Reload this page to see its progress.", link(OPERATIONS)
 
 
 @pages.post("/admin/queues/<queue>/bulk/<operation>/stop")
-def stop(queue: str, operation: str) -> Response:
-    """Stop an operation after its current step."""
-    all_queues().get_queue(queue)
-    with FormAction(link(OPERATIONS)) as form:
-        Operations(all_queues()).stop(queue, operation)
-        form.done("The operation is stopped. What it has already done stays done.")
-    return form.response()
+@button
+def stop(queue: str, operation: str) -> str:
+    Operations(all_queues()).stop(queue, operation)
+    return "The operation is stopped. What it has already done stays done."
 
 
 @pages.post("/admin/queues/<queue>/bulk/<operation>/resume")
-def resume(queue: str, operation: str) -> Response:
-    """Resume a stopped operation."""
-    all_queues().get_queue(queue)
-    with FormAction(link(OPERATIONS)) as form:
-        Operations(all_queues()).resume(queue, operation)
-        form.done("The operation continues where it stopped.")
-    return form.response()
+@button
+def resume(queue: str, operation: str) -> str:
+    Operations(all_queues()).resume(queue, operation)
+    return "The operation continues where it stopped."
 
 
 def _bulk_request(query: BulkQuery) -> BulkRequest:

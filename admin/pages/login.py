@@ -16,8 +16,8 @@ from ..access.actors import NOBODY, Actor, current_actor, set_actor
 from ..access.guard import Refused
 from ..access.tokens import is_revoked, own_token
 from ..current_app import application
-from ..inputs import Query, read_query
-from ..links import link
+from ..inputs import Input, read_query
+from ..urls import link
 from . import notices
 
 pages = Blueprint("pages_login", __name__)
@@ -25,7 +25,7 @@ pages = Blueprint("pages_login", __name__)
 _NEW_LINK = "`nomad admin link` prints a new one"
 
 
-class LoginQuery(Query):
+class LoginQuery(Input):
     """The code of a one-time link."""
 
     once: str = Field(default="", max_length=200)
@@ -73,12 +73,12 @@ def logout() -> Response:
 
 
 def _log_in_by_link(code: str) -> Response:
-    token = own_token()
-    if token is None and application().settings.admin_tokens:
+    if application().settings.admin_tokens:
         detail = (
             "This admin has configured tokens (NOMAD_ADMIN_TOKENS), so it does not accept links: log in with a token."
         )
         return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", detail))
+    token = own_token()
     name = None if token is None else local_token.link_of(code, token, application().clock.now_ms())
     if token is None or name is None or is_revoked(local_token.entry_of(token)):
         return _refused(Refused(HTTPStatus.UNAUTHORIZED, "link", f"This link has expired or is invalid; {_NEW_LINK}"))

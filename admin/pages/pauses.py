@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
 
 from nomad_actors.broker.records.limits import Limits, PauseScope
 from nomad_actors.logs.counted import counted
@@ -12,10 +12,9 @@ from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS,
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..links import link, queue_path
 from ..sizes import MAX_REASON_CHARS
 from .actions import MINUTE_MS
-from .form_action import FormAction, require_int, seconds_ms
+from .buttons import button, require_int, seconds_ms
 
 pages = Blueprint("pages_pauses", __name__)
 
@@ -24,79 +23,68 @@ _STILL_PAUSED = "The queue's own pause has ended, but the queue is still paused 
 
 
 @pages.post("/admin/queues/<queue>/pause")
-def pause(queue: str) -> Response:
-    """Pause a queue."""
+@button
+def pause(queue: str) -> str:
     chosen = all_queues().get_queue(queue)
-    with FormAction(queue_path(queue)) as form:
-        options, until = _pause_of_form()
-        chosen.pause(**options)
-        form.done(f"The queue is paused {until}. No job starts; running jobs finish.")
-    return form.response()
+    options, until = _pause_of_form()
+    chosen.pause(**options)
+    return f"The queue is paused {until}. No job starts; running jobs finish."
 
 
 @pages.post("/admin/queues/<queue>/resume")
-def resume(queue: str) -> Response:
+@button
+def resume(queue: str) -> str:
     """Resume a queue, or all ESI queues."""
-    queues = all_queues()
-    chosen = queues.get_queue(queue)
-    with FormAction(queue_path(queue)) as form:
-        if request.form.get("scope") == PauseScope.ESI.value:
-            form.done(f"ESI queues are resumed: {', '.join(queues.resume_esi())}.")
-        else:
-            chosen.resume()
-            is_paused = chosen.snapshot(window_seconds=0).is_paused
-            form.done(_STILL_PAUSED if is_paused else "The queue is running again.")
-    return form.response()
+    chosen = all_queues().get_queue(queue)
+    if request.form.get("scope") == PauseScope.ESI.value:
+        return _resume_esi()
+    chosen.resume()
+    return _STILL_PAUSED if chosen.snapshot(window_seconds=0).is_paused else "The queue is running again."
 
 
 @pages.post("/admin/esi/pause")
-def pause_esi() -> Response:
-    """Pause all ESI queues."""
-    with FormAction(link("/admin/")) as form:
-        options, until = _pause_of_form()
-        form.done(f"ESI queues are paused {until}: {', '.join(all_queues().pause_esi(**options))}.")
-    return form.response()
+@button
+def pause_esi() -> str:
+    options, until = _pause_of_form()
+    return f"ESI queues are paused {until}: {', '.join(all_queues().pause_esi(**options))}."
 
 
 @pages.post("/admin/esi/resume")
-def resume_esi() -> Response:
-    """Resume all ESI queues."""
-    with FormAction(link("/admin/")) as form:
-        form.done(f"ESI queues are resumed: {', '.join(all_queues().resume_esi())}.")
-    return form.response()
+@button
+def resume_esi() -> str:
+    return _resume_esi()
 
 
 @pages.post("/admin/queues/<queue>/limits")
-def limits(queue: str) -> Response:
+@button
+def limits(queue: str) -> str:
     """Set all limits of the queue; an empty field removes a limit."""
     chosen = all_queues().get_queue(queue)
-    with FormAction(queue_path(queue)) as form:
-        period = request.form.get("seconds", "").strip()
-        chosen.set_limits(
-            Limits(
-                concurrency=_limit("concurrency", MAX_CONCURRENCY),
-                starts=_limit("starts", MAX_STARTS),
-                period_ms=seconds_ms("seconds", period, MAX_PAUSE_MS) if period else None,
-                max_length=_limit("length", MAX_LENGTH),
-            )
+    period = request.form.get("seconds", "").strip()
+    chosen.set_limits(
+        Limits(
+            concurrency=_optional_int("concurrency", MAX_CONCURRENCY),
+            starts=_optional_int("starts", MAX_STARTS),
+            period_ms=seconds_ms("seconds", period, MAX_PAUSE_MS) if period else None,
+            max_length=_optional_int("length", MAX_LENGTH),
         )
-        form.done("The limits are set. They apply to all workers immediately.")
-    return form.response()
+    )
+    return "The limits are set. They apply to all workers immediately."
+
+
+def _resume_esi() -> str:
+    return f"ESI queues are resumed: {', '.join(all_queues().resume_esi())}."
 
 
 def _pause_of_form() -> tuple[dict[str, Any], str]:
-    """Return the arguments of a pause, and its duration in words.
-
-    Raises `BadInput`.
-    """
-    text = request.form.get("minutes", "").strip()
-    minutes = require_int("minutes", text, 1, MAX_PAUSE_MINUTES) if text else None
+    """Return the arguments of a pause, and its duration in words."""
+    minutes = _optional_int("minutes", MAX_PAUSE_MINUTES)
     reason = request.form.get("reason", "").strip()[:MAX_REASON_CHARS]
     for_ms = None if minutes is None else minutes * MINUTE_MS
     duration = "until it is resumed" if minutes is None else f"for {counted(minutes, 'minute')}"
     return {"reason": reason, "by": current_actor().name, "for_ms": for_ms}, duration
 
 
-def _limit(name: str, most: int) -> int | None:
+def _optional_int(name: str, most: int) -> int | None:
     text = request.form.get(name, "").strip()
     return require_int(name, text, 1, most) if text else None

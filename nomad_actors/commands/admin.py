@@ -1,24 +1,30 @@
-"""`nomad admin`: log in to the admin from the machine that it runs on."""
+"""`nomad admin` and `nomad token`: who may log in to the admin, from the machine that it runs on or with a token."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ..errors import BadInput
+from ..clock import SystemClock
+from ..errors import BadInput, Unavailable
+from ..settings import Settings
+from ..settings.admin_tokens import (
+    OPERATOR,
+    ROLES,
+    AdminToken,
+    WrongEntry,
+    digest_of,
+    may_be_token,
+    new_token,
+    parse_tokens,
+    token_entry,
+)
+from .audited import audited, open_database
 from .report import now_ms
-from .session import settings
-
-if TYPE_CHECKING:
-    from ..settings import Settings
+from .session import settings, who
 
 group = typer.Typer(help="Open the admin.", no_args_is_help=True)
-
-
-@group.callback()
-def admin() -> None:
-    """Open the admin."""
 
 
 @group.command()
@@ -44,8 +50,79 @@ def _base_url(found: Settings, port: int | None) -> str:
     if not chosen:
         raise BadInput("ADMIN_PORT is 0, so the admin chose a free port: pass that with --port", accepted=["--port"])
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.admin_host, found.admin_host)
-    return (
-        f"http://[{host}]:{chosen}{found.admin_prefix}"
-        if ":" in host
-        else f"http://{host}:{chosen}{found.admin_prefix}"
-    )
+    return f"http://{f'[{host}]' if ':' in host else host}:{chosen}{found.admin_prefix}"
+
+
+def token(
+    name: Annotated[str, typer.Argument(help="Who it is for; the audit log shows this name.")],
+    role: Annotated[str | None, typer.Option(help="viewer (reads) or operator (reads and changes).")] = None,
+    revoke: Annotated[
+        bool,
+        typer.Option("--revoke", help="Revoke the token with this name or entry in every admin at once."),
+    ] = False,
+) -> None:
+    """Make a token for the admin, and print it with its entry for NOMAD_ADMIN_TOKENS. Or revoke a token.
+
+    --revoke ends the token and its sessions at once, in every admin of the database and without a restart. Remove its
+    entry from NOMAD_ADMIN_TOKENS later. If no tokens are configured, `nomad token local --revoke` replaces the token of
+    this machine.
+    """
+    if revoke:
+        if role is not None:
+            raise typer.BadParameter("it cannot be combined with --revoke", param_hint="--role")
+        _revoke(name)
+        return
+    _make(name, role)
+
+
+def _make(name: str, role: str | None) -> None:
+    if role not in ROLES:
+        problem = "no role is given" if role is None else f"{role!r} is not a role"
+        raise typer.BadParameter(f"{problem} (allowed: {', '.join(ROLES)})", param_hint="--role")
+    secret = new_token()
+    try:
+        entry = token_entry(name, role, secret)
+    except WrongEntry as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from error
+    typer.echo(f"Token (shown only once): {secret}")
+    typer.echo(f"Add to NOMAD_ADMIN_TOKENS:  {entry.entry}")
+
+
+def _revoke(name: str) -> None:
+    from ..store import AdminSessions
+    from ..store.local_token import NAME, TOKEN_FILE, replace_token
+
+    found = settings()
+    if not found.admin_tokens and name == NAME:
+        with audited(found, "DELETE", "tokens", NAME):
+            replace_token(found.var_dir)
+        path = found.var_dir / TOKEN_FILE
+        typer.echo(f"{path} contains a new token. The old token, its links and its sessions no longer work.")
+        return
+    entry = _entry(found, name)
+    with open_database(found) as (database, why):
+        if database is None:
+            raise Unavailable(f"the token is not revoked: {why}")
+        with audited(found, "DELETE", "tokens", entry.name):
+            is_new = AdminSessions(database, clock=SystemClock()).revoke(entry.digest, entry.name, who())
+    done = "is revoked" if is_new else "was revoked before"
+    typer.echo(f"The token of {entry.name} {done}, and its sessions have ended.")
+
+
+def _entry(found: Settings, text: str) -> AdminToken:
+    """Return an entry by its name, its full text or its token. No error quotes the text, since that may be a token."""
+    for entry in found.admin_tokens:
+        if text == entry.name or digest_of(text) == entry.digest:
+            return entry
+    try:
+        if may_be_token(text):
+            return AdminToken("unknown", OPERATOR, digest_of(text))
+        entry, *others = parse_tokens(text)
+        if others:
+            raise BadInput("only one token can be revoked at a time (allowed: one name, entry or token)")
+        return entry
+    except WrongEntry as error:
+        names = [entry.name for entry in found.admin_tokens]
+        configured = ", ".join(names) or "none is set"
+        allowed = f"a name in it: {configured}; or a full entry, name:role:sha256"
+        raise BadInput(f"NOMAD_ADMIN_TOKENS has no such entry (allowed: {allowed})", accepted=names) from error

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
+from ..clock import SystemClock
 from ..errors import Unavailable
 from .audited import open_database
 from .options import Json
@@ -13,11 +15,8 @@ from .report import NONE, console, moment, now_ms, parse_duration, print_json, p
 from .session import settings
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from ..store import AuditEntry
 
-MAX_LIMIT = 1_000
 #: The longest action that is shown; the path of a refused request may be anything.
 _ACTION_CHARS = 24
 
@@ -30,13 +29,10 @@ def audit(
     ] = None,
     actor: Annotated[str | None, typer.Option(help="Changes by this token or this user of the command.")] = None,
     since: Annotated[str | None, typer.Option(help="Within this time, such as 30m, 2h or 1d.")] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=MAX_LIMIT, help="The largest number of entries.")
-    ] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="The largest number of entries.")] = 50,
     json: Json = False,
 ) -> None:
     """Show the audit log, newest first."""
-    from ..clock import SystemClock
     from ..store import Audit
 
     since_ms = None if since is None else int(now_ms()) - parse_duration(since, "--since")
@@ -59,9 +55,7 @@ def _row(entry: AuditEntry) -> list[Text | str]:
     status = "unknown" if entry.status is None else f"{entry.status}"
     target = " ".join(name for name in (entry.queue, entry.job_id, entry.schedule) if name)
     path = f"{entry.method} {entry.endpoint or entry.path}"
-    details = [
-        detail for detail in (entry.reason and f"refused: {entry.reason}", entry.error, entry.body, path) if detail
-    ]
+    details = (entry.reason and f"refused: {entry.reason}", entry.error, entry.body, path)
     return [
         moment(entry.at_ms),
         f"{entry.method} {_action(entry.endpoint or entry.path)}",
@@ -69,7 +63,7 @@ def _row(entry: AuditEntry) -> list[Text | str]:
         styled(status, "red" if entry.status is None or entry.status >= 400 else ""),
         entry.actor or "unknown",
         entry.peer,
-        "; ".join(details),
+        "; ".join(filter(None, details)),
     ]
 
 

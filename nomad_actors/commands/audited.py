@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ..clock import SystemClock
 from ..errors import NomadError
 from ..logs import redact
-from ..logs.audit_body import shortened_body
 from ..logs.foreign_text import came_from_outside, describe_error
+from ..logs.json_text import shortened_body
 from .exits import ExitCode, exit_code_of
 from .report import print_line
 from .session import who
 
 if TYPE_CHECKING:
-    from ..app import QueueAccess
-    from ..clock import Clock
     from ..settings import Settings
     from ..store import Audit
     from ..store.database import Database
@@ -45,47 +44,29 @@ _STATUS = {ExitCode.NOT_FOUND: 404, ExitCode.WRONG_STATE: 409, ExitCode.USAGE: 4
 
 
 @contextlib.contextmanager
-def audited(access: QueueAccess, method: str, *path: str, body: Mapping[str, Any] | None = None) -> Iterator[None]:
+def audited(settings: Settings, method: str, *path: str, body: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Record the change that a `with` block makes, as an API request.
 
     `path` contains the parts of the request's path after `/admin/jobs/`.
     """
-    with audited_on(access.settings, access.clock, method, *path, body=body):
-        yield
+    from ..store import Audit
 
-
-@contextlib.contextmanager
-def audited_on(
-    settings: Settings, clock: Clock, method: str, *path: str, body: Mapping[str, Any] | None = None
-) -> Iterator[None]:
-    """Do what `audited` does, for commands that do not need Redis."""
-    with contextlib.ExitStack() as stack:
-        audit = stack.enter_context(_open_audit(settings, clock))
-        entry = None if audit is None else record_request(audit, method, path, body)
+    with open_database(settings) as (database, why):
+        if database is None:
+            _warn(f"this change is not in the audit log: {why}")
+        audit = None if database is None else Audit(database, clock=SystemClock())
+        entry = None if audit is None else _record_request(audit, method, path, body)
         try:
             yield
         except NomadError as error:
-            record_outcome(audit, entry, _STATUS.get(exit_code_of(error), 500), str(error))
+            _record_outcome(audit, entry, _STATUS.get(exit_code_of(error), 500), str(error))
             raise
         except BaseException as error:
             # After Ctrl-C the outcome is unknown; after any other exception the change has failed.
             if not (issubclass(type(error), KeyboardInterrupt) or came_from_outside(error)):
-                record_outcome(audit, entry, 500, describe_error(error, 500))
+                _record_outcome(audit, entry, 500, describe_error(error, 500))
             raise
-        record_outcome(audit, entry, 200, None)
-
-
-@contextlib.contextmanager
-def _open_audit(settings: Settings, clock: Clock) -> Iterator[Audit | None]:
-    """Open the audit log for a `with` block; None, and a warning on standard error, if it cannot be written."""
-    with open_database(settings) as (database, why):
-        if database is None:
-            _warn(f"this change is not in the audit log: {why}")
-            yield None
-            return
-        from ..store import Audit
-
-        yield Audit(database, clock=clock)
+        _record_outcome(audit, entry, 200, None)
 
 
 @contextlib.contextmanager
@@ -109,7 +90,7 @@ def open_database(settings: Settings) -> Iterator[tuple[Database | None, str]]:
             database.close()
 
 
-def record_request(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> int | None:
+def _record_request(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> int | None:
     """Record a change before it is made; return the entry's id, or None, with a warning, if it cannot be written."""
     from ..store import AuditedRequest
 
@@ -144,8 +125,7 @@ def _path_facts(path: tuple[str, ...]) -> dict[str, Any]:
     return {"endpoint": "/".join(pattern), **columns}
 
 
-def record_outcome(audit: Audit | None, entry: int | None, status: int, error: str | None) -> None:
-    """Record the outcome of a change."""
+def _record_outcome(audit: Audit | None, entry: int | None, status: int, error: str | None) -> None:
     if audit is None or entry is None:
         return
     try:

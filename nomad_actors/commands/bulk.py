@@ -6,24 +6,25 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import Progress
 
+from ..errors import WrongState
 from ..logs.counted import counted
+from ..queues.bulk import MAX_PER_SECOND, BulkRequest, Operation, Operations, Runner
+from ..queues.search import JobFilter, parse_fields
 from .audited import audited
-from .options import Json, Yes, confirm, parse_states
-from .report import ago, console, now_ms, parse_duration, print_json, print_line, table
+from .options import Fields, Fingerprint, JobTypeName, Json, QueueName, Yes, confirm, parse_states
+from .report import ago, console, now_ms, parse_duration, print_json, print_result, table
 from .session import opened, who
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
-    from ..queues.bulk import BulkRequest, Operation, Runner
 
 #: How often an operation is read that another runner has taken over.
 _POLL_SECONDS = 0.5
 _PAST_TENSE = {"retry": "Retried", "remove": "Removed", "promote": "Promoted", "cancel": "Cancelled"}
 
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
 OperationId = Annotated[str, typer.Argument(metavar="ID")]
-PerSecond = Annotated[int, typer.Option("--per-second", metavar="N", help="The largest number of jobs a second.")]
 
 group = typer.Typer(help="Show, stop or resume bulk operations.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -32,29 +33,21 @@ def bulk(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="retry, remove, promote or cancel.")],
     queue: QueueName,
     status: Annotated[str | None, typer.Option("--status", "-s", help="States, separated by commas.")] = None,
-    job_type: Annotated[str | None, typer.Option("--type", "-t", metavar="JOBTYPE")] = None,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--field", "-f", metavar="NAME=VALUE", help="Value of an indexed field of the data. May be repeated."
-        ),
-    ] = None,
-    fingerprint: Annotated[
-        str | None, typer.Option(metavar="HEX", help="Jobs of this failure group; see nomad failures.")
-    ] = None,
+    job_type: JobTypeName = None,
+    field: Fields = None,
+    fingerprint: Fingerprint = None,
     older: Annotated[
         str | None, typer.Option(metavar="AGE", help="Ended, or else added, longer ago than this.")
     ] = None,
-    per_second: PerSecond = 200,
+    per_second: Annotated[
+        int, typer.Option("--per-second", metavar="N", help="The largest number of jobs a second.")
+    ] = 200,
     reason: Annotated[str, typer.Option(help="The reason, which is stored with cancelled jobs.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the jobs and do nothing.")] = False,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
     """Retry, remove, promote or cancel many jobs of a queue, in steps. Ctrl-C stops it; it can be resumed later."""
-    from ..queues.bulk import BulkRequest
-    from ..queues.search import JobFilter, parse_fields
-
     job_filter = JobFilter(
         states=tuple(parse_states(status)),
         job_type=job_type,
@@ -68,22 +61,17 @@ def bulk(
 
 
 def act(access: QueueAccess, queue: str, request: BulkRequest, *, dry_run: bool, yes: bool, json: bool) -> None:
-    """Count the jobs, ask for confirmation, and run the operation in the foreground.
-
-    Raises `BadInput`, `UnknownQueue`, `Unavailable`.
-    """
-    from ..queues.bulk import Operations, Runner
-
+    """Count the jobs, ask for confirmation, and run the operation in the foreground."""
     operations = Operations(access.queues)
     count, exact = operations.count(queue, request)
     jobs = f"{'' if exact else 'up to '}{counted(count, 'job')} of {queue}"
     if dry_run:
         result = {"dryRun": True, "queueName": queue, "action": request.action, "count": count, "isExact": exact}
-        print_json(result) if json else print_line(f"Dry run: {request.action} {jobs}. Nothing was done.")
+        print_result(result, f"Dry run: {request.action} {jobs}. Nothing was done.", json=json)
         return
     confirm(f"{request.action.capitalize()} {jobs}?", yes=yes)
     runner = Runner(access.queues)
-    with audited(access, "POST", "queues", queue, "bulk", body=_request_body(request)):
+    with audited(access.settings, "POST", "queues", queue, "bulk", body=_request_body(request)):
         operation = operations.begin(queue, request, owner=runner.name)
     _finish(access, runner, operation, json=json)
 
@@ -108,11 +96,6 @@ def _request_body(request: BulkRequest) -> dict[str, Any]:
 
 def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: bool) -> None:
     """Run an operation to its end with a progress bar, and stop it at Ctrl-C."""
-    from rich.progress import Progress
-
-    from ..errors import WrongState
-    from ..queues.bulk import Operations
-
     operations = Operations(access.queues)
     with Progress(console=console(stderr=True), disable=json, transient=True) as bar:
         task = bar.add_task(f"{operation.request.action} in {operation.queue}", total=operation.total)
@@ -129,32 +112,27 @@ def _finish(access: QueueAccess, runner: Runner, operation: Operation, *, json: 
                 show(operation)
         except KeyboardInterrupt:
             try:
-                with audited(access, "POST", "queues", operation.queue, "bulk", operation.id, "stop"):
+                with audited(access.settings, "POST", "queues", operation.queue, "bulk", operation.id, "stop"):
                     operation = operations.stop(operation.queue, operation.id)
             except WrongState:
                 operation = operations.get(operation.queue, operation.id)
-    if json:
-        print_json(operation.shown().as_json())
-    else:
-        print_line(_describe(operation))
+    _report(operation, json=json)
     if operation.state == "stopped":
         raise typer.Exit(1)
 
 
-def _describe(operation: Operation) -> str:
+def _report(operation: Operation, *, json: bool) -> None:
     skipped = f", {operation.skipped} skipped" if operation.skipped else ""
     done = f"{_PAST_TENSE[operation.request.action]} {counted(operation.done, 'job')} of {operation.queue}{skipped}."
     if operation.state == "stopped":
         why = f" ({operation.error})" if operation.error else ""
-        return f"{done} Stopped{why}. Resume: nomad operations resume {operation.queue} {operation.id}"
-    return done
+        done += f" Stopped{why}. Resume: nomad operations resume {operation.queue} {operation.id}"
+    print_result(operation.shown().as_json(), done, json=json)
 
 
 @group.command("list")
 def list_operations(json: Json = False) -> None:
     """List the bulk operations of all queues, newest first."""
-    from ..queues.bulk import Operations
-
     with opened() as access:
         found = Operations(access.queues).all()
     if json:
@@ -180,29 +158,22 @@ def list_operations(json: Json = False) -> None:
 @group.command("stop")
 def stop(queue: QueueName, operation: OperationId, json: Json = False) -> None:
     """Stop a bulk operation after its current step, in whatever process it runs."""
-    from ..queues.bulk import Operations
-
-    with opened() as access, audited(access, "POST", "queues", queue, "bulk", operation, "stop"):
+    with opened() as access, audited(access.settings, "POST", "queues", queue, "bulk", operation, "stop"):
         stopped = Operations(access.queues).stop(queue, operation)
-    print_json(stopped.shown().as_json()) if json else print_line(_describe(stopped))
+    _report(stopped, json=json)
 
 
 @group.command("resume")
 def resume(queue: QueueName, operation: OperationId, json: Json = False) -> None:
     """Resume a stopped bulk operation in the foreground."""
-    from ..queues.bulk import Operations, Runner
-
     with opened() as access:
         runner = Runner(access.queues)
-        with audited(access, "POST", "queues", queue, "bulk", operation, "resume"):
+        with audited(access.settings, "POST", "queues", queue, "bulk", operation, "resume"):
             resumed = Operations(access.queues).resume(queue, operation, owner=runner.name)
         _finish(access, runner, resumed, json=json)
 
 
 def retry_failed(access: QueueAccess, queue: str, *, json: bool) -> None:
     """Retry every failed job of a queue except cancelled ones. It does not ask, since nothing is lost."""
-    from ..queues.bulk import MAX_PER_SECOND, BulkRequest
-    from ..queues.search import JobFilter
-
     request = BulkRequest(action="retry", job_filter=JobFilter(states=("failed",)), per_second=MAX_PER_SECOND, by=who())
     act(access, queue, request, dry_run=False, yes=True, json=json)

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..logs.redaction import HIDDEN, redact
+from ..settings import RetentionLimit, is_secret, read_with_origins
+from ..settings.secret_url import SecretUrl
 from .options import Json
 from .report import console, duration, print_json, table
 
 
 def config(json: Json = False) -> None:
     """Show every setting: its value and the environment variable that set it. Secrets are hidden."""
-    settings = describe_settings(os.environ)
+    settings = _described()
     if json:
         print_json({"settings": settings})
         return
@@ -22,34 +25,23 @@ def config(json: Json = False) -> None:
     console().print(table(["VARIABLE", "FROM", "VALUE"], rows))
 
 
-def describe_settings(environ: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return each setting's name, variable, value and source.
-
-    Raises `SettingsError`.
-    """
-    from ..settings import read_with_origins
+def _described() -> list[dict[str, Any]]:
     from ..store.url import check_options, parse
 
-    settings, origins = read_with_origins(environ)
+    settings, origins = read_with_origins(os.environ)
     # Only the driver knows the options of a URL. Check them here, since a wrong one stops a program at its start.
     check_options(parse(settings.database_url))
     described = []
     for each in dataclasses.fields(settings):
-        if each.name not in origins:
-            # Not a setting, but the file that one was read from.
-            continue
-        origin = origins[each.name]
-        value = _shown(origin.variable, getattr(settings, each.name))
-        source = ", ".join(origin.read) or "default"
-        described.append({"name": each.name, "variable": origin.variable, "value": value, "source": source})
+        # Without an origin it is not a setting, but the file that one was read from.
+        if origin := origins.get(each.name):
+            value = _shown(origin.variable, getattr(settings, each.name))
+            source = ", ".join(origin.read) or "default"
+            described.append({"name": each.name, "variable": origin.variable, "value": value, "source": source})
     return described
 
 
 def _shown(variable: str, value: Any) -> Any:
-    from ..logs.redaction import HIDDEN, redact
-    from ..settings import RetentionLimit, is_secret
-    from ..settings.secret_url import SecretUrl
-
     if is_secret(variable):
         return HIDDEN if value else ""
     if isinstance(value, SecretUrl):

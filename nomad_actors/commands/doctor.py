@@ -14,7 +14,7 @@ import typer
 from .exits import ExitCode
 from .options import Json
 from .report import console, print_json, printable, styled
-from .session import installation, opened
+from .session import opened
 
 if TYPE_CHECKING:
     from ..health import Finding, Report
@@ -27,10 +27,10 @@ def doctor(json: Json = False) -> None:
 
     The exit code is 1 if there is a problem. Warnings and failed checks do not count as problems.
     """
-    from ..health import examine
+    from ..health import Installation, examine
 
     with opened() as access:
-        report = examine(installation(access))
+        report = examine(Installation(access.settings, access.clock, access.broker, access.queues))
     if json:
         print_json(report.as_json())
     else:
@@ -43,7 +43,9 @@ def _show(report: Report) -> None:
     findings = list(_joined(report.findings))
     column = max(len(finding.name) for finding in findings)
     for finding in findings:
-        lines = [*_wrapped(finding.cause, out.width - column - 9), *_remedy(finding)]
+        width = max(30, out.width - column - 9)
+        cause = textwrap.wrap(finding.cause, width, break_long_words=False, break_on_hyphens=False)
+        lines = [*cause, *_remedy(finding)]
         line = styled(f"{finding.severity:<7}", _STYLES[finding.severity])
         line.append(printable(f" {finding.name:<{column}} {lines[0]}"), style="none")
         out.print(line, soft_wrap=True)
@@ -68,10 +70,6 @@ def _joined(findings: Iterable[Finding]) -> Iterator[Finding]:
 def _remedy(finding: Finding) -> list[str]:
     lines = [f"{'  ' if number else '→ '}{line}" for number, line in enumerate(finding.remedy.splitlines())]
     return [*lines, f"  docs/runbook.md, {finding.runbook}"] if finding.runbook else lines
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(30, width), break_long_words=False, break_on_hyphens=False)
 
 
 def _summary(report: Report) -> str:

@@ -8,23 +8,28 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import TypeAdapter
 from typer.core import TyperGroup
 
 from ..errors import BadInput, BadPayload, UnknownJobType
 from ..logs.counted import counted
 from ..logs.json_text import levels, readable
+from ..queues import AddedJob
+from ..queues.job_type import JobType
+from ..queues.new_job import JobOptions
 from ..queues.payloads.reasons import MAX_LEVELS
+from ..queues.policy import Priority
+from ..queues.snapshot import describe_pause, resume_command
 from .audited import audited
 from .exits import Interrupted
 from .options import Json
-from .report import NONE, duration, parse_duration, print_json, print_line, print_text
+from .payload_options import PayloadOption, payload_options
+from .report import NONE, duration, parse_duration, print_json, print_line, print_result, print_text
 from .session import opened, who
+from .waiting import wait_for
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
-    from ..queues import AddedJob
-    from ..queues.job_type import JobType
-    from .payload_options import PayloadOption
 
 _PARAMETER_KIND = inspect.Parameter.KEYWORD_ONLY
 #: The job options on the command line, and the metavars of their values.
@@ -53,11 +58,6 @@ group = typer.Typer(
 )
 
 
-@group.callback()
-def enqueue() -> None:
-    """Add a job; `nomad enqueue JOBTYPE --help` lists its options."""
-
-
 def common(
     data: Annotated[
         str | None, typer.Option(metavar="JSON", help="The data as one JSON object; options override its fields.")
@@ -71,12 +71,12 @@ def common(
 
 def own_parameters() -> list[inspect.Parameter]:
     """Return the parameters of every job type's command besides its payload."""
-    return [*_job_options(), *inspect.signature(common, eval_str=True).parameters.values()]
+    declared = TypeAdapter(JobOptions).json_schema()["properties"]
+    options = [_job_option(name, metavar, declared[name]) for name, metavar in _JOB_OPTIONS.items()]
+    return [*options, *inspect.signature(common, eval_str=True).parameters.values()]
 
 
 def _command(job_type: JobType) -> Any:
-    from .payload_options import payload_options
-
     own = own_parameters()
     options = payload_options(job_type.payload, taken={each.name.replace("_", "-") for each in own})
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -84,24 +84,16 @@ def _command(job_type: JobType) -> Any:
     return typer.main.get_command(app)
 
 
-def _job_options() -> list[inspect.Parameter]:
-    from pydantic import TypeAdapter
-
-    from ..queues.new_job import JobOptions
-
-    declared = TypeAdapter(JobOptions).json_schema()["properties"]
-    return [_job_option(name, metavar, declared[name]) for name, metavar in _JOB_OPTIONS.items()]
-
-
 def _job_option(name: str, metavar: str, declared: dict[str, Any]) -> inspect.Parameter:
-    limits: dict[str, Any] = next((each for each in declared["anyOf"] if each["type"] == "integer"), {})
-    help_text = f"{declared['description'][0].upper()}{declared['description'][1:]}."
-    if metavar == "N":
-        info = typer.Option(metavar=metavar, min=limits["minimum"], max=limits["maximum"], help=help_text)
-        return inspect.Parameter(name, _PARAMETER_KIND, default=None, annotation=Annotated[int | None, info])
     # A time has a unit here; elsewhere it is a number of ms.
-    info = typer.Option(metavar=metavar, help="Start it later, such as 30s or 2h." if metavar == "TIME" else help_text)
-    return inspect.Parameter(name, _PARAMETER_KIND, default=None, annotation=Annotated[str | None, info])
+    text = "start it later, such as 30s or 2h" if metavar == "TIME" else declared["description"]
+    kind: Any = str
+    limits: dict[str, Any] = {}
+    if metavar == "N":
+        integer = next(each for each in declared["anyOf"] if each["type"] == "integer")
+        kind, limits = int, {"min": integer["minimum"], "max": integer["maximum"]}
+    info = typer.Option(metavar=metavar, help=f"{text[0].upper()}{text[1:]}.", **limits)
+    return inspect.Parameter(name, _PARAMETER_KIND, default=None, annotation=Annotated[kind | None, info])
 
 
 def _callback(job_type: JobType, options: list[PayloadOption], own: list[inspect.Parameter]) -> Callable[..., None]:
@@ -119,8 +111,6 @@ def _callback(job_type: JobType, options: list[PayloadOption], own: list[inspect
 
 
 def _help(job_type: JobType) -> str:
-    from ..queues.policy import Priority
-
     attempts, limit = counted(job_type.attempts, "attempt"), duration(job_type.time_limit_ms)
     priority = Priority(job_type.priority).name
     policy = f"Queue {job_type.queue}, priority {priority}, {attempts}, time limit {limit}."
@@ -173,27 +163,22 @@ def _add(
     if timeout_ms is not None and not wait:
         raise BadInput("--timeout goes with --wait only")
     with opened() as access:
-        options = {"priority": _priority(priority), "attempts": attempts, "delay": delay_ms, "job_id": job_id}
+        number = int(priority) if priority and priority.isdigit() else priority
+        options = {"priority": number, "attempts": attempts, "delay": delay_ms, "job_id": job_id}
         added = _added(access, job_type, data, options)
         if wait:
             _wait(access, added.queue, added.id, timeout_ms, json=json)
-        elif json:
-            fields = {"id": added.id, "name": job_type.name, "queueName": added.queue, "state": added.state}
-            print_json({**fields, "priority": added.priority})
-        else:
-            print_line(f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}")
-
-
-def _priority(text: str | None) -> int | str | None:
-    return int(text) if text and text.isdigit() else text
+            return
+    fields = {"id": added.id, "name": job_type.name, "queueName": added.queue, "state": added.state}
+    text = f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}"
+    print_result({**fields, "priority": added.priority}, text, json=json)
 
 
 def _added(access: QueueAccess, job_type: JobType, data: dict[str, Any], options: dict[str, Any]) -> AddedJob:
     opts = {{"job_id": "jobId"}.get(name, name): value for name, value in options.items() if value}
+    body = {"name": job_type.name, "data": data, "opts": opts}
     try:
-        with audited(
-            access, "POST", "queues", job_type.queue, "jobs", body={"name": job_type.name, "data": data, "opts": opts}
-        ):
+        with audited(access.settings, "POST", "queues", job_type.queue, "jobs", body=body):
             return access.queues.add_job(job_type.queue, job_type.name, data, requested_by=who(), **options)
     except BadPayload as error:
         # Leave out the long list of allowed fields: the help shows it better.
@@ -202,9 +187,6 @@ def _added(access: QueueAccess, job_type: JobType, data: dict[str, Any], options
 
 
 def _wait(access: QueueAccess, queue: str, job_id: str, timeout_ms: int | None, *, json: bool) -> None:
-    from ..queues.snapshot import describe_pause, resume_command
-    from .waiting import wait_for
-
     chosen = access.queues.get_queue(queue)
     # First, so that a user who stops waiting knows the job's id.
     print_line(f"Waiting for job {job_id} of {queue}. See it: nomad job {job_id}", err=True)

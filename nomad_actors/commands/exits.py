@@ -56,23 +56,19 @@ class Interrupted(NomadError):
     """Raised at Ctrl-C if something that the command started continues; the message says what."""
 
 
-_CODES: tuple[tuple[type[NomadError], ExitCode], ...] = (
-    (UnknownQueue, ExitCode.NOT_FOUND),
-    (UnknownJobType, ExitCode.NOT_FOUND),
-    (UnknownSchedule, ExitCode.NOT_FOUND),
-    (JobNotFound, ExitCode.NOT_FOUND),
-    (WrongState, ExitCode.WRONG_STATE),
-    (Unavailable, ExitCode.UNAVAILABLE),
-    (BadInput, ExitCode.USAGE),
-    (SettingsError, ExitCode.USAGE),
-    (CannotStart, ExitCode.CANNOT_START),
-    (Interrupted, ExitCode.INTERRUPTED),
-)
+#: The first code whose errors fit is used: an `UnknownQueue` is a `BadInput` too.
+_ERRORS: dict[ExitCode, tuple[type[NomadError], ...]] = {
+    ExitCode.NOT_FOUND: (UnknownQueue, UnknownJobType, UnknownSchedule, JobNotFound),
+    ExitCode.WRONG_STATE: (WrongState,),
+    ExitCode.UNAVAILABLE: (Unavailable,),
+    ExitCode.USAGE: (BadInput, SettingsError),
+    ExitCode.CANNOT_START: (CannotStart,),
+    ExitCode.INTERRUPTED: (Interrupted,),
+}
 
 
 def exit_code_of(error: NomadError) -> ExitCode:
-    """Return the exit code for one of our errors."""
-    return next((code for kind, code in _CODES if isinstance(error, kind)), ExitCode.FAILED)
+    return next((code for code, kinds in _ERRORS.items() if isinstance(error, kinds)), ExitCode.FAILED)
 
 
 INTERRUPTED = "interrupted: nothing more is done"
@@ -81,15 +77,7 @@ INTERRUPTED = "interrupted: nothing more is done"
 class OneLineGroup(TyperGroup):
     """A group of commands that reports every error as one line and an exit code."""
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        windows_expand_args: bool = True,
-        **extra: Any,
-    ) -> Any:
+    def main(self, args: Sequence[str] | None = None, *others: Any, **extra: Any) -> Any:
         warnings.showwarning = _show_warning
         if not prepare():
             closed = "nothing was done: standard output is closed (allowed: a file, /dev/null too)"
@@ -98,7 +86,7 @@ class OneLineGroup(TyperGroup):
             if not _is_text(argument):
                 sys.exit(_print_error(f"argument {argument!r} is not text (allowed: UTF-8)", ExitCode.USAGE))
         try:
-            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+            code = super().main(args, *others, **{**extra, "standalone_mode": False})
             sys.stdout.flush()
         except TyperException as error:
             sys.exit(_usage(error))
@@ -134,11 +122,7 @@ def _is_end_of_pipe(error: BaseException) -> bool:
 
 def _is_text(argument: str) -> bool:
     """Return True if an argument is valid UTF-8. Python passes other bytes as lone surrogates."""
-    try:
-        argument.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return not any("\ud800" <= each <= "\udfff" for each in argument)
 
 
 def _usage(error: TyperException) -> int:

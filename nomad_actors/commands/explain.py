@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..broker.states import State, names_of
+from ..broker.worker.message import UNKNOWN_FOR_MS
+from ..clock import Clock
+from ..health.queue_checks import DELAYED_SAMPLE, deferred_for, why_still
+from ..queues.job import Job
+from ..queues.queue import Queue
+from ..queues.snapshot import QueueSnapshot
 from .report import ago, duration, moment, now_ms
-
-if TYPE_CHECKING:
-    from ..clock import Clock
-    from ..queues.job import Job
-    from ..queues.queue import Queue
-    from ..queues.snapshot import QueueSnapshot
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,7 @@ class Explanation:
 
 
 def explain(clock: Clock, queue: Queue, job: Job) -> Explanation:
-    """Return why a job waits, runs or has ended.
-
-    Raises `Unavailable`.
-    """
+    """Return why a job waits, runs or has ended; raises `Unavailable`."""
     if job.status in names_of(State.WAITING):
         return _waiting(queue, job)
     if job.status == "delayed":
@@ -38,8 +34,6 @@ def explain(clock: Clock, queue: Queue, job: Job) -> Explanation:
 
 
 def _waiting(queue: Queue, job: Job) -> Explanation:
-    from ..health.stillness import DELAYED_SAMPLE, why_still
-
     cancel = f"nomad cancel {job.id} --reason …"
     still = why_still(queue.snapshot(window_seconds=0), queue.jobs("delayed", 0, DELAYED_SAMPLE - 1))
     if still is None:
@@ -50,9 +44,6 @@ def _waiting(queue: Queue, job: Job) -> Explanation:
 
 
 def _delayed(clock: Clock, job: Job) -> Explanation:
-    from ..broker.worker.message import UNKNOWN_FOR_MS
-    from ..health.stillness import deferred_for
-
     due = f"due {ago(job.due_ms, clock.now_ms())} ({moment(job.due_ms)})"
     next_steps = [f"nomad promote {job.id}", f"nomad cancel {job.id} --reason …"]
     if job.unknown_since_ms is not None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..errors import BadInput
+from ..queues.queue import Queue
 from .audited import audited
 from .bulk import retry_failed
-from .options import InQueue, Json, Yes, confirm
-from .report import print_json, print_line
+from .options import InQueue, JobId, Json, Yes, confirm
+from .report import print_result
 from .session import find_job, opened, who
-
-if TYPE_CHECKING:
-    from ..queues.queue import Queue
-
-JobId = Annotated[str, typer.Argument(metavar="ID")]
 
 
 def retry(
@@ -37,9 +33,9 @@ def retry(
             return
         assert job_id is not None
         found, _ = find_job(access, job_id, queue)
-        with audited(access, "POST", "queues", found.name, "jobs", job_id, "retry"):
+        with audited(access.settings, "POST", "queues", found.name, "jobs", job_id, "retry"):
             found.retry(job_id)
-        _report_job(found, job_id, "is waiting again, with all its attempts", "waiting", json=json)
+        _report(found, job_id, "is waiting again, with all its attempts", "waiting", json=json)
 
 
 def cancel(
@@ -52,10 +48,10 @@ def cancel(
     with opened() as access:
         found, _ = find_job(access, job_id, queue)
         reason = f"{reason} (by {who()})"
-        with audited(access, "POST", "queues", found.name, "jobs", job_id, "cancel", body={"reason": reason}):
+        with audited(access.settings, "POST", "queues", found.name, "jobs", job_id, "cancel", body={"reason": reason}):
             state = found.cancel(job_id, reason)
     change = "is cancelled" if state == "failed" else "is being cancelled, and stays active until its code stops"
-    _report_job(found, job_id, change, state, json=json)
+    _report(found, job_id, change, state, json=json)
 
 
 def remove(job_id: JobId, queue: InQueue = None, yes: Yes = False, json: Json = False) -> None:
@@ -63,25 +59,21 @@ def remove(job_id: JobId, queue: InQueue = None, yes: Yes = False, json: Json = 
     with opened() as access:
         found, _ = find_job(access, job_id, queue)
         confirm(f"Remove job {job_id} of {found.name} with its story?", yes=yes)
-        with audited(access, "DELETE", "queues", found.name, "jobs", job_id):
+        with audited(access.settings, "DELETE", "queues", found.name, "jobs", job_id):
             found.remove(job_id)
     result = {"success": True, "queueName": found.name, "jobId": job_id, "removed": 1}
-    _report(result, f"Job {job_id} of {found.name} is removed.", json=json)
+    print_result(result, f"Job {job_id} of {found.name} is removed.", json=json)
 
 
 def promote(job_id: JobId, queue: InQueue = None, json: Json = False) -> None:
     """Let a delayed job start now."""
     with opened() as access:
         found, _ = find_job(access, job_id, queue)
-        with audited(access, "POST", "queues", found.name, "jobs", job_id, "promote"):
+        with audited(access.settings, "POST", "queues", found.name, "jobs", job_id, "promote"):
             found.promote(job_id)
-    _report_job(found, job_id, "is waiting now", "waiting", json=json)
+    _report(found, job_id, "is waiting now", "waiting", json=json)
 
 
-def _report_job(queue: Queue, job_id: str, change: str, status: str, *, json: bool) -> None:
+def _report(queue: Queue, job_id: str, change: str, status: str, *, json: bool) -> None:
     result = {"success": True, "queueName": queue.name, "jobId": job_id, "status": status}
-    _report(result, f"Job {job_id} of {queue.name} {change}.", json=json)
-
-
-def _report(result: dict[str, Any], message: str, *, json: bool) -> None:
-    print_json(result) if json else print_line(message)
+    print_result(result, f"Job {job_id} of {queue.name} {change}.", json=json)

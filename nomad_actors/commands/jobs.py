@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from ..logs.counted import counted, verb_for
-from .options import InQueue, Json, parse_states
+from ..queues.job import Job
+from ..queues.models import Failure
+from ..queues.search import JobFilter, parse_fields
+from .options import Fields, Fingerprint, InQueue, JobId, JobTypeName, Json, Limit, QueueName, parse_states
 from .report import ago, console, now_ms, parse_duration, print_json, print_line, styled, table
 from .session import find_job, opened
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from ..queues.job import Job
-    from ..queues.search import JobFilter
 
 #: Completed jobs are shown only on request.
 DEFAULT_STATES = "active,waiting,paused,delayed,failed"
 
 
 def jobs(
-    queue: Annotated[str, typer.Argument(metavar="QUEUE")],
+    queue: QueueName,
     status: Annotated[
         str,
         typer.Option("--status", "-s", help="States, separated by commas. Completed jobs are shown only on request."),
     ] = DEFAULT_STATES,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)] = 20,
-    job_type: Annotated[str | None, typer.Option("--type", "-t", metavar="JOBTYPE")] = None,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--field", "-f", metavar="NAME=VALUE", help="Value of an indexed field of the data. May be repeated."
-        ),
-    ] = None,
-    fingerprint: Annotated[
-        str | None, typer.Option(metavar="HEX", help="Jobs of this failure group; see nomad failures.")
-    ] = None,
+    limit: Limit = 20,
+    job_type: JobTypeName = None,
+    field: Fields = None,
+    fingerprint: Fingerprint = None,
     since: Annotated[
         str | None, typer.Option(metavar="AGE", help="Ended, due or added within this time, such as 30m, 2h or 1d.")
     ] = None,
@@ -49,8 +40,6 @@ def jobs(
 
     With a field or a fingerprint: newest first, whatever their state.
     """
-    from ..queues.search import JobFilter, parse_fields
-
     job_filter = JobFilter(
         states=parse_states(status),
         job_type=job_type,
@@ -83,23 +72,13 @@ def _none_found(queue: str, job_filter: JobFilter) -> str:
     return f"Queue {queue} has no {states} job" + (" that matches the filters." if any(filters) else ".")
 
 
-def failures(
-    queue: Annotated[str, typer.Argument(metavar="QUEUE")],
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)] = 20,
-    json: Json = False,
-) -> None:
+def failures(queue: QueueName, limit: Limit = 20, json: Json = False) -> None:
     """List why a queue's jobs failed: one line per failure group, latest first."""
-    from ..queues.models import Failure
-
     with opened() as access:
         page = access.queues.get_queue(queue).failures(limit=limit)
     if json:
-        print_json(
-            {
-                "failures": [Failure.of(failure_group).as_json() for failure_group in page.failure_groups],
-                "nextCursor": page.next_cursor,
-            }
-        )
+        groups = [Failure.of(each).as_json() for each in page.failure_groups]
+        print_json({"failures": groups, "nextCursor": page.next_cursor})
         return
     now = now_ms()
     rows = [
@@ -114,24 +93,18 @@ def _table(jobs: Sequence[Job]) -> Text:
     has_several_types = len({job.name for job in jobs}) > 1
     headings = ["ID", *(["TYPE"] if has_several_types else []), "STATUS", "TRIES", "WHEN", "WHAT"]
     now = now_ms()
-    rows = []
-    for job in jobs:
-        type_cell = [job.name] if has_several_types else []
-        rows.append(
-            [
-                job.id,
-                *type_cell,
-                _status(job),
-                f"{job.attempts_made}/{job.opts.attempts}",
-                ago(_when(job), now),
-                _detail(job),
-            ]
-        )
+    rows = [
+        [
+            job.id,
+            *([job.name] if has_several_types else []),
+            "cancelled" if job.outcome == "cancelled" else job.status,
+            f"{job.attempts_made}/{job.opts.attempts}",
+            ago(_when(job), now),
+            _detail(job),
+        ]
+        for job in jobs
+    ]
     return table(headings, rows, right=("TRIES",))
-
-
-def _status(job: Job) -> str:
-    return "cancelled" if job.outcome == "cancelled" else job.status
 
 
 def _when(job: Job) -> int:
@@ -148,11 +121,7 @@ def _detail(job: Job) -> str:
     return " ".join(f"{name}={value}" for name, value in job.data.items())[:200]
 
 
-def job(
-    job_id: Annotated[str, typer.Argument(metavar="ID")],
-    queue: InQueue = None,
-    json: Json = False,
-) -> None:
+def job(job_id: JobId, queue: InQueue = None, json: Json = False) -> None:
     """Show one job of any queue: its data, its story with every error, why it waits or ended, and what to do next."""
     from .explain import explain
     from .story import show

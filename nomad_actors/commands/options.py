@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -13,24 +14,27 @@ from .report import printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation. Required without a terminal.")]
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
+JobId = Annotated[str, typer.Argument(metavar="ID")]
 InQueue = Annotated[str | None, typer.Option("--queue", "-q", metavar="QUEUE", help="Search only this queue.")]
+JobTypeName = Annotated[str | None, typer.Option("--type", "-t", metavar="JOBTYPE")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option("--field", "-f", metavar="NAME=VALUE", help="Value of an indexed field of the data. May be repeated."),
+]
+Fingerprint = Annotated[str | None, typer.Option(metavar="HEX", help="Jobs of this failure group; see nomad failures.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)]
 
 
 def parse_states(text: str | None) -> list[str]:
     """Return a comma-separated list of states. `waiting` includes `paused`: jobs that wait in a paused queue."""
     words = [] if text is None else [word.strip() for word in text.split(",")]
-    return list(
-        dict.fromkeys(
-            each for word in words for each in (names_of(State.WAITING) if word == State.WAITING else (word,))
-        )
-    )
+    names = (names_of(State.WAITING) if word == State.WAITING else (word,) for word in words)
+    return list(dict.fromkeys(chain.from_iterable(names)))
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask for confirmation unless `yes` is set; end the command if the user declines.
-
-    Raises `BadInput` if there is no terminal to ask on.
-    """
+    """Ask for confirmation unless `yes` is set; end the command if the user declines or there is no terminal."""
     if yes:
         return
     if not sys.stdin.isatty():

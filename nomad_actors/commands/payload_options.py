@@ -32,7 +32,6 @@ class PayloadOption:
     field: str
     parameter: str
     annotation: Any
-    is_list: bool
     textual: bool
 
     def parse(self, value: Any) -> Any:
@@ -71,7 +70,7 @@ def _option(name: str, field: FieldInfo, taken: Collection[str]) -> PayloadOptio
     info = typer.Option(*flags, metavar=None if is_flag else _metavar(items), help=_help(field, is_list))
     kind: Any = bool if is_flag else list[str] if is_list else str
     textual = bool(items) and all(_is_textual(item) for item in items)
-    return PayloadOption(name, f"field_{name}", Annotated[kind | None, info], is_list, textual)
+    return PayloadOption(name, f"field_{name}", Annotated[kind | None, info], textual)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
@@ -96,24 +95,22 @@ def _items(kind: Any) -> list[Any]:
     return [item for each in get_args(kind) if each is not Ellipsis for item in _kinds(each)] or [str]
 
 
-def _is_textual(kind: Any) -> bool:
+def _choices(kind: Any) -> list[Any]:
+    """Return the values of a `Literal` or an enum; none for other types."""
     if get_origin(kind) is Literal:
-        return all(isinstance(value, str) for value in get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return all(isinstance(member.value, str) for member in kind)
+        return list(get_args(kind))
+    return [member.value for member in kind] if isinstance(kind, type) and issubclass(kind, enum.Enum) else []
+
+
+def _is_textual(kind: Any) -> bool:
+    if choices := _choices(kind):
+        return all(isinstance(value, str) for value in choices)
     return isinstance(kind, type) and issubclass(kind, _TEXTUAL)
 
 
 def _metavar(kinds: list[Any]) -> str:
-    return "|".join(dict.fromkeys(_word(kind) for kind in kinds)) or "VALUE"
-
-
-def _word(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return "|".join(map(str, get_args(kind)))
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return "|".join(str(member.value) for member in kind)
-    return _WORDS.get(kind, "JSON")
+    words = ("|".join(map(str, _choices(kind))) or _WORDS.get(kind, "JSON") for kind in kinds)
+    return "|".join(dict.fromkeys(words)) or "VALUE"
 
 
 def _help(field: FieldInfo, is_list: bool) -> str:

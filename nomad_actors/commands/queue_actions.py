@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,18 +11,14 @@ from ..broker.records.limits import Limits, PauseScope
 from ..broker.states import in_words
 from ..errors import BadInput, UnknownState
 from ..logs.counted import counted
+from ..queues import Queues
+from ..queues.models import LimitsInForce
 from ..queues.queue import CLEANABLE
 from ..queues.snapshot import resume_command
 from .audited import audited
-from .options import Json, Yes, confirm
-from .report import duration, parse_duration, print_json, print_line
+from .options import Json, QueueName, Yes, confirm
+from .report import duration, parse_duration, print_result
 from .session import opened, who
-
-if TYPE_CHECKING:
-    from ..queues import Queues
-
-QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
-
 
 #: The period of a limit of starts that has none.
 DEFAULT_PERIOD_MS = 60_000
@@ -46,17 +42,15 @@ def pause(
     scope = PauseScope.ESI if esi else PauseScope.QUEUE
     with opened() as access:
         names = _chosen(access.queues, queue, esi=esi)
-        with audited(access, "POST", *_switch(queue), "pause", body={"reason": reason, "forMs": for_ms}):
+        with audited(access.settings, "POST", *_switch(queue), "pause", body={"reason": reason, "forMs": for_ms}):
             for name in names:
                 access.queues.get_queue(name).pause(reason=reason, by=who(), for_ms=for_ms, scope=scope)
         for name in names:
             counts = access.queues.get_queue(name).counts()
-            if json:
-                print_json({"success": True, "queueName": name, "status": "paused"}, lines=esi)
-                continue
             paused = f"{name} is paused for {duration(for_ms)}" if for_ms else f"{name} is paused"
             jobs = f"{counted(counts['paused'], 'job')} waiting, {counted(counts['active'], 'job')} still running"
-            print_line(f"{paused}: {jobs}. Resume: {resume_command(name, scope)}")
+            text = f"{paused}: {jobs}. Resume: {resume_command(name, scope)}"
+            print_result({"success": True, "queueName": name, "status": "paused"}, text, json=json, lines=esi)
 
 
 def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
@@ -64,20 +58,18 @@ def resume(queue: OrEsi = None, esi: Esi = False, json: Json = False) -> None:
     scope = PauseScope.ESI if esi else PauseScope.QUEUE
     with opened() as access:
         names = _chosen(access.queues, queue, esi=esi)
-        with audited(access, "POST", *_switch(queue), "resume"):
+        with audited(access.settings, "POST", *_switch(queue), "resume"):
             for name in names:
                 access.queues.get_queue(name).resume(scope=scope)
         for name in names:
             snapshot = access.queues.get_queue(name).snapshot(window_seconds=0)
             left, counts = snapshot.pauses, snapshot.counts
-            if json:
-                status = "paused" if left else "running"
-                print_json({"success": True, "queueName": name, "status": status}, lines=esi)
-            elif left:
+            status, text = "running", f"{name} is running: {counted(counts['waiting'], 'job')} waiting."
+            if left:
                 command = resume_command(name, left[0].scope)
-                print_line(f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}")
-            else:
-                print_line(f"{name} is running: {counted(counts['waiting'], 'job')} waiting.")
+                text = f"{name} is still paused: {counted(counts['paused'], 'job')} waiting. Resume: {command}"
+                status = "paused"
+            print_result({"success": True, "queueName": name, "status": status}, text, json=json, lines=esi)
 
 
 def _switch(queue: str | None) -> tuple[str, ...]:
@@ -85,10 +77,7 @@ def _switch(queue: str | None) -> tuple[str, ...]:
 
 
 def _chosen(queues: Queues, queue: str | None, *, esi: bool) -> list[str]:
-    """Return the named queue, or all queues whose jobs use ESI.
-
-    Raises `BadInput` if both or neither is given, `UnknownQueue`.
-    """
+    """Return the named queue, or all queues whose jobs use ESI."""
     if (queue is None) is not esi:
         raise BadInput("name a queue or use --esi (allowed: one of the two)")
     return queues.esi_queues() if queue is None else [queue]
@@ -109,8 +98,6 @@ def limits(
     json: Json = False,
 ) -> None:
     """Show or set a queue's limits. A change applies at once on all hosts; `none` removes a limit."""
-    from ..queues.models import LimitsInForce
-
     with opened() as access:
         found = access.queues.get_queue(queue)
         known = found.snapshot(window_seconds=0).limits
@@ -122,24 +109,19 @@ def limits(
             limits = replace(limits, max_length=_number(max_length, "--max-length"))
         shown = LimitsInForce.model_construct(**asdict(limits)).as_json()
         if limits != known:
-            with audited(access, "PUT", "queues", queue, "limits", body=shown):
+            with audited(access.settings, "PUT", "queues", queue, "limits", body=shown):
                 found.set_limits(limits)
         concurrency_in_force = found.snapshot(window_seconds=0).limit_in_force
-    if json:
-        print_json({"queueName": queue, **shown, "inForce": concurrency_in_force})
-        return
     rate = f"{limits.starts} in {duration(limits.period_ms)}" if limits.period_ms else "no limit"
-    print_line(
+    text = (
         f"Limits of {queue}: running on all hosts: {concurrency_in_force or 'no limit'}; starts: {rate}; "
         f"waiting and delayed: {limits.max_length or 'no limit'}"
     )
+    print_result({"queueName": queue, **shown, "inForce": concurrency_in_force}, text, json=json)
 
 
 def _rated(limits: Limits, starts: str | None, per: str | None) -> Limits:
-    """Return the limits with another number of starts, another period, or both.
-
-    Raises `BadInput` if a period is given but there is no limit of starts.
-    """
+    """Return the limits with another number of starts, another period, or both."""
     count = limits.starts if starts is None else _number(starts, "--starts")
     if per is not None and count is None:
         raise BadInput("--per needs a limit of starts, and there is none (allowed: with --starts N)")
@@ -179,9 +161,7 @@ def clean(
         count = found.counts()[status]
         confirm(f"Remove up to {counted(min(limit, count), f'{status} job')} of {queue} older than {grace}?", yes=yes)
         body = {"status": status, "grace": grace_ms, "limit": limit}
-        with audited(access, "POST", "queues", queue, "clean", body=body):
+        with audited(access.settings, "POST", "queues", queue, "clean", body=body):
             removed = found.clean(grace_ms, status, limit)
-    if json:
-        print_json({"success": True, "queueName": queue, "status": status, "removed": len(removed)})
-    else:
-        print_line(f"Removed {counted(len(removed), f'{status} job')} of {queue}.")
+    result = {"success": True, "queueName": queue, "status": status, "removed": len(removed)}
+    print_result(result, f"Removed {counted(len(removed), f'{status} job')} of {queue}.", json=json)

@@ -1,24 +1,27 @@
-"""`nomad queues`: every queue in one table."""
+"""`nomad queues` and `nomad workers`: every queue in one table, and the live worker processes with their jobs."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 from ..broker.records.limits import Pause, PauseScope
+from ..errors import Unavailable
 from ..logs import redact
 from ..logs.counted import counted
-from ..queues.snapshot import describe_pause, resume_command
+from ..queues.across_queues import read_snapshots
+from ..queues.snapshot import DAY_SECONDS, describe_pause, readable, resume_command
 from .options import Json
-from .report import console, duration, moment, now_ms, print_json, styled, table
+from .report import ago, console, duration, moment, now_ms, print_json, styled, table
 from .session import opened
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.text import Text
-
     from ..app import QueueAccess
 
 _HEADINGS = ("QUEUE", "WAITING", "ACTIVE", "DELAYED", "COMPLETED", "FAILED", "OLDEST", "WORKERS", "FAIL%")
@@ -39,15 +42,11 @@ def queues(
             details = _details(access)
             print_json({"queues": details}) if json else console().print(_table(details))
             return
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             _watch(access, every, json=json)
-        except KeyboardInterrupt:
-            return
 
 
 def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
-    from rich.live import Live
-
     out = console()
     while json:
         print_json({"queues": _details(access)}, lines=True)
@@ -63,8 +62,6 @@ def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
 
 def _frame(access: QueueAccess) -> Group | Text:
     """Return the table, or the error while Redis does not answer."""
-    from ..errors import Unavailable
-
     try:
         return _table(_details(access))
     except Unavailable as error:
@@ -73,17 +70,13 @@ def _frame(access: QueueAccess) -> Group | Text:
 
 def _details(access: QueueAccess) -> list[dict[str, Any]]:
     """Return each queue's details, as the admin's API does."""
-    from ..health.queue_numbers import queue_details
-    from ..queues.across_queues import read_snapshots
-    from ..queues.snapshot import DAY_SECONDS, readable
+    from ..job_metrics import queue_details
 
     snapshots = readable(read_snapshots(access.queues, window_seconds=DAY_SECONDS))
     return [queue_details(queue).as_json() for queue in snapshots]
 
 
 def _table(details: list[dict[str, Any]]) -> Group:
-    from rich.console import Group
-
     lines = []
     for queue in details:
         lines += [styled(_pause(queue["queueName"], pause), "yellow") for pause in queue["pauses"]]
@@ -97,10 +90,9 @@ def _table(details: list[dict[str, Any]]) -> Group:
 def _cells(queue: dict[str, Any]) -> list[Text | str]:
     failed = queue["kept"]["failed"] - queue["kept"]["cancelled"]
     workers, rate = len(queue["workers"]), queue["failureRate"]
-    name = styled(queue["queueName"] + (" (paused)" if queue["isPaused"] else ""))
     numbers = (queue["waiting"] + queue["paused"], queue["active"], queue["delayed"], queue["kept"]["completed"])
     return [
-        name,
+        styled(queue["queueName"] + (" (paused)" if queue["isPaused"] else "")),
         *map(str, numbers),
         styled(str(failed), "red" if failed else ""),
         duration(queue["oldestWaitingMs"]),
@@ -112,3 +104,43 @@ def _cells(queue: dict[str, Any]) -> list[Text | str]:
 def _pause(queue: str, json: dict[str, Any]) -> str:
     pause = Pause(PauseScope(json["scope"]), json["since"], json["until"], json["reason"], json["by"])
     return f"{queue}: {describe_pause(pause)}; {resume_command(queue, pause.scope)}"
+
+
+def workers(json: Json = False) -> None:
+    """Show the live worker processes: their queues, running jobs with their start, and last heartbeat."""
+    with opened() as access:
+        live = _workers(access)
+    if json:
+        print_json({"workers": live})
+    else:
+        _print_workers(live)
+
+
+def _workers(access: QueueAccess) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for queue in readable(read_snapshots(access.queues)):
+        for worker in queue.workers:
+            details = found.setdefault(worker.name, {"name": worker.name, "heardAt": 0, "queues": [], "running": []})
+            details["queues"].append(queue.name)
+            details["heardAt"] = max(details["heardAt"], int(worker.heard_ms))
+        for job in queue.running:
+            if job.worker in found:
+                running = {"jobId": job.job_id, "queueName": queue.name, "since": int(job.since_ms)}
+                found[job.worker]["running"].append(running)
+    return [found[name] for name in sorted(found)]
+
+
+def _print_workers(live: list[dict[str, Any]]) -> None:
+    out, now = console(), now_ms()
+    if not live:
+        out.print(styled("no live worker; start one: nomad run workers", "red"))
+        return
+    for worker in live:
+        out.print(styled(worker["name"], "bold"), styled(f"heartbeat {ago(worker['heardAt'], now)}"))
+        out.print(styled(f"  serves {', '.join(worker['queues'])}"))
+        if not worker["running"]:
+            out.print(styled("  no running jobs"))
+            continue
+        running = sorted(worker["running"], key=lambda job: job["since"])
+        rows = [[f"  {job['jobId']}", job["queueName"], ago(job["since"], now)] for job in running]
+        out.print(table(["  RUNS", "QUEUE", "STARTED"], rows))

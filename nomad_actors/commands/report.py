@@ -8,19 +8,20 @@ import sys
 import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
 
 from ..errors import BadInput
 from ..logs.json_text import MAX_INDENTED_LEVELS, levels, one_line
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.text import Text
-
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+#: Two neighbouring units, each with its seconds.
+_TWO_UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "m"), (60, "m", 1, "s"))
 #: The width without a terminal: nothing is cut or wrapped.
 _PIPED_WIDTH = 10_000
 #: The smallest width of the last column.
@@ -34,8 +35,6 @@ NONE = "-"
 
 def console(*, stderr: bool = False) -> Console:
     """Return the console to print on. Without a terminal it prints no colours and does not wrap."""
-    from rich.console import Console
-
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPED_WIDTH
     return Console(stderr=stderr, width=width, highlight=False, soft_wrap=False, emoji=False)
@@ -48,9 +47,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, righ
     cut number is another number. Text that would lose most of its length moves to a line below its row. If that is not
     enough, each row becomes a block of lines.
     """
-    from rich.cells import cell_len
-    from rich.text import Text
-
     cells = [[Text(heading, style="bold") for heading in headings]]
     cells += [[cell.copy() if isinstance(cell, Text) else styled(cell) for cell in row] for row in rows]
     widths = [max(cell_len(row[i].plain) for row in cells) for i in range(len(headings))]
@@ -69,8 +65,6 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[Text | str]], *, righ
 
 def _line(row: Sequence[Text], rest: int) -> Text:
     """Return a row whose last cell has `rest` characters; if that is too few, return two lines."""
-    from rich.text import Text
-
     *cells, last = row
     if rest < _ROOMY_WIDTH and last.cell_len > rest:
         last.truncate(console().width - len(_INDENT), overflow="ellipsis")
@@ -81,8 +75,6 @@ def _line(row: Sequence[Text], rest: int) -> Text:
 
 def _blocks(cells: Sequence[Sequence[Text]], width: int) -> Text:
     """Return each row as its first cell, with the other cells and their headings below it."""
-    from rich.text import Text
-
     headings, *rows = cells
     lines: list[Text] = []
     for row in rows:
@@ -122,14 +114,16 @@ def printable(text: str) -> str:
 
 def styled(text: str, style: str = "") -> Text:
     """Return a text, made printable, in a style. Markup in the text is not interpreted."""
-    from rich.text import Text
-
     return Text(printable(text), style=style)
 
 
 def print_line(text: str, *, err: bool = False) -> None:
-    """Print one line."""
     typer.echo(printable(text), err=err)
+
+
+def print_result(result: Any, text: str, *, json: bool, lines: bool = False) -> None:
+    """Print what a command did: as JSON, or in one line."""
+    print_json(result, lines=lines) if json else print_line(text)
 
 
 def print_text(*lines: Text | str) -> None:
@@ -149,12 +143,9 @@ def duration(ms: float | None) -> str:
     seconds = ms / 1000
     if seconds < 60:
         return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
-    for size, unit, below in ((86_400, "d", "h"), (3_600, "h", "m"), (60, "m", "s")):
-        if seconds >= size:
-            count, rest = divmod(int(seconds), size)
-            rest //= {"d": 3_600, "h": 60, "m": 1}[unit]
-            return f"{count}{unit} {rest}{below}" if rest else f"{count}{unit}"
-    raise AssertionError("unreachable")
+    size, unit, smaller, below = next(units for units in _TWO_UNITS if seconds >= units[0])
+    count, rest = divmod(int(seconds), size)
+    return f"{count}{unit} {rest // smaller}{below}" if rest >= smaller else f"{count}{unit}"
 
 
 def ago(at_ms: float | None, now_ms: float) -> str:
@@ -166,9 +157,7 @@ def ago(at_ms: float | None, now_ms: float) -> str:
 
 def moment(ms: float | None) -> str:
     """Return an instant as readable text, in UTC like the logs."""
-    if ms is None:
-        return NONE
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return NONE if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def iso_to_ms(iso: str | None) -> float | None:
@@ -182,10 +171,7 @@ def now_ms() -> float:
 
 
 def parse_duration(text: str, option: str) -> int:
-    """Return a duration such as `30m`, `2h`, `1d`, `45s` or `500ms` in ms.
-
-    Raises `BadInput` that names the option.
-    """
+    """Return a duration such as `30m`, `2h`, `1d`, `45s` or `500ms` in ms; raises `BadInput` that names the option."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
         allowed = "a number with ms, s, m, h or d, such as 30m or 2h"

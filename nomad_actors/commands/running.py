@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -48,13 +48,13 @@ def workers(
 @run.command()
 def scheduler() -> None:
     """Run the scheduler."""
-    _become([sys.executable, "-m", "nomad_actors.scheduler"], os.environ)
+    _become("nomad_actors.scheduler")
 
 
 @run.command()
 def admin() -> None:
     """Run the admin's API and pages."""
-    _become([sys.executable, "-m", "admin"], os.environ)
+    _become("admin")
 
 
 @run.command(name="all")
@@ -64,11 +64,10 @@ def everything() -> None:
         begin(settings)
         require_tokens_beyond_loopback(settings)
         environ = dict(os.environ)
-        from ..app import prepare_workers
         from ..processes.own_redis import own_redis
         from ..processes.supervisor import Supervisor
 
-        _check_or_warn(lambda: prepare_workers(settings))
+        _check_workers(settings)
         redis = None if _redis_is_given(environ) else own_redis(settings.var_dir)
         if redis is not None:
             settings = dataclasses.replace(settings, redis_url=SecretUrl(redis.url))
@@ -85,10 +84,12 @@ def everything() -> None:
     _run_until_stopped(supervisor, settings)
 
 
-def _check_or_warn(check: Callable[[], object]) -> None:
+def _check_workers(settings: Settings) -> None:
+    from ..app import prepare_workers
+
     # Redis or the database may come back: the programs are restarted until then.
     try:
-        check()
+        prepare_workers(settings)
     except CannotStart:
         raise
     except Unavailable as error:
@@ -101,9 +102,9 @@ def _scheduler_port(settings: Settings) -> dict[str, str]:
     return {"NOMAD_METRICS_PORT": str(port + 1 if port < 65535 else port - 1)} if port else {}
 
 
-def _become(command: list[str], environ: Mapping[str, str]) -> NoReturn:
+def _become(module: str) -> NoReturn:
     # Signals must reach the program itself.
-    os.execve(command[0], command, environ)
+    os.execv(sys.executable, [sys.executable, "-m", module])
 
 
 def _redis_is_given(environ: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ import typer
 
 from .audited import audited
 from .options import Json
-from .report import NONE, ago, console, iso_to_ms, moment, now_ms, print_json, print_line, styled, table
+from .report import NONE, ago, console, iso_to_ms, moment, now_ms, print_json, print_result, styled, table
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _show(summary: dict[str, Any]) -> None:
 def start(name: Name, json: Json = False) -> None:
     """Switch a schedule on. Slots that were due while it was off do not count as missed."""
     with opened() as access:
-        with audited(access, "POST", "scheduler", name, "start"):
+        with audited(access.settings, "POST", "scheduler", name, "start"):
             _schedules(access).start_job(name)
         _report(access, name, "is on", json=json)
 
@@ -78,7 +78,7 @@ def start(name: Name, json: Json = False) -> None:
 def stop(name: Name, json: Json = False) -> None:
     """Switch a schedule off in every scheduler at once. Its waiting or running job stays."""
     with opened() as access:
-        with audited(access, "POST", "scheduler", name, "stop"):
+        with audited(access.settings, "POST", "scheduler", name, "stop"):
             _schedules(access).stop_job(name)
         _report(access, name, "is off", json=json)
 
@@ -90,14 +90,10 @@ def run(
     json: Json = False,
 ) -> None:
     """Add a schedule's job now."""
-    with opened() as access, audited(access, "POST", "scheduler", name, "run", body={"force": force}):
+    with opened() as access, audited(access.settings, "POST", "scheduler", name, "run", body={"force": force}):
         added = _schedules(access).run_job(name, force=force, by=who())
-    if json:
-        print_json(
-            {"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state}
-        )
-    else:
-        print_line(f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}")
+    result = {"success": True, "jobName": name, "queueName": added.queue, "jobId": added.id, "status": added.state}
+    print_result(result, f"Job {added.id} of {added.queue} is {added.state}. See it: nomad job {added.id}", json=json)
 
 
 def _schedules(access: QueueAccess) -> Schedules:
@@ -110,8 +106,5 @@ def _report(access: QueueAccess, name: str, change: str, *, json: bool) -> None:
     from ..scheduler import status
 
     job_status = status.get_job_status(access.queues, access.clock, name)
-    if json:
-        print_json({"success": True, "jobName": name, **job_status})
-        return
     due = f" Next run: {moment(iso_to_ms(job_status['nextRun']))}" if job_status["nextRun"] else ""
-    print_line(f"Schedule {name} {change}.{due}")
+    print_result({"success": True, "jobName": name, **job_status}, f"Schedule {name} {change}.{due}", json=json)

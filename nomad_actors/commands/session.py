@@ -5,61 +5,36 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING
+
+from ..errors import JobNotFound, UnreadableQueue
+from ..queues.job import Job
+from ..queues.queue import Queue
+from ..settings import Settings
 
 if TYPE_CHECKING:
     from ..app import QueueAccess
-    from ..health import Installation
-    from ..queues.job import Job
-    from ..queues.queue import Queue
-    from ..settings import Settings
-
 
 #: A command reports within two to three seconds that Redis does not respond.
 DEADLINE_MS = 2_000
 _NAME_CHARS = 32
 
 
-@contextlib.contextmanager
-def opened() -> Iterator[QueueAccess]:
-    """Open the application's queues for a `with` block.
-
-    Raises `SettingsError`.
-    """
+def opened() -> contextlib.closing[QueueAccess]:
+    """Open the application's queues for a `with` block; raises `SettingsError`."""
     from ..app import open_queues
 
-    access = open_queues(settings(), caller_deadline_ms=DEADLINE_MS)
-    try:
-        yield access
-    finally:
-        access.close()
+    return contextlib.closing(open_queues(settings(), caller_deadline_ms=DEADLINE_MS))
 
 
 def settings() -> Settings:
-    """Return the settings of this process' environment.
-
-    Raises `SettingsError`.
-    """
-    from ..settings import Settings
-
+    """Return the settings of this process' environment; raises `SettingsError`."""
     return Settings.from_env(os.environ)
 
 
-def installation(access: QueueAccess) -> Installation:
-    """Return what the doctor's checks need."""
-    from ..health import Installation
-
-    return Installation(access.settings, access.clock, access.broker, access.queues)
-
-
 def find_job(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue, Job]:
-    """Return a job and its queue. Without `queue`, return the first queue that has the job.
-
-    Raises `JobNotFound`, `UnknownQueue`.
-    """
-    from ..errors import JobNotFound
-
+    """Return a job and its queue; without `queue`, the first queue that has the job."""
     names = [queue] if queue else access.queues.names()
     for name in names:
         found = access.queues.get_queue(name)
@@ -75,8 +50,6 @@ def find_job(access: QueueAccess, job_id: str, queue: str | None) -> tuple[Queue
 
 def _other_queue(access: QueueAccess, job_id: str, searched: Collection[str]) -> str | None:
     """Return the first other queue that has the job; queues that cannot be read are skipped."""
-    from ..errors import UnreadableQueue
-
     for name in access.queues.names():
         with contextlib.suppress(UnreadableQueue):
             if name not in searched and access.queues.get_queue(name).get(job_id) is not None:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import shlex
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..logs.counted import counted
 from ..logs.json_text import MAX_CHARS, one_line
+from ..queues.job import Event, Job
+from ..queues.policy import Priority
+from .explain import Explanation
 from .report import ago, duration, moment, now_ms, print_text, styled
-
-if TYPE_CHECKING:
-    from ..queues.job import Event, Job
-    from .explain import Explanation
 
 #: Fields of an event that are printed without their names.
 _UNNAMED = {"event", "at", "traceback", "class", "message", "worker", "due", "reason"}
 
 
 def show(job: Job, explanation: Explanation) -> None:
-    """Print a job."""
     print_text(styled(f"{job.name} {job.id}", "bold"), *(f"  {name:<10}{value}" for name, value in _head(job)))
     print_text("", styled("Story (UTC)", "bold"), *_story(job))
     if job.log:
@@ -32,17 +30,16 @@ def show(job: Job, explanation: Explanation) -> None:
 
 
 def _head(job: Job) -> list[tuple[str, str]]:
-    from ..queues.policy import Priority
-
     priority_name = Priority(job.opts.priority).name if job.opts.priority in list(Priority) else "custom"
     state = job.status if job.outcome in (None, job.status) else f"{job.status} ({job.outcome})"
     crashes = f", lost its worker {counted(job.crashes, 'time')}" if job.crashes else ""
+    requester = f" by {job.requested_by}" if job.requested_by else ""
     head = [
         ("queue", job.queue),
         ("status", f"{state}{crashes}"),
         ("attempts", f"{job.attempts_made} of {job.opts.attempts} used"),
         ("priority", f"{job.opts.priority} ({priority_name})"),
-        ("added", f"{moment(job.timestamp_ms)} ({ago(job.timestamp_ms, now_ms())})" + _requester(job)),
+        ("added", f"{moment(job.timestamp_ms)} ({ago(job.timestamp_ms, now_ms())}){requester}"),
         ("data", _json(job.data, job)),
     ]
     if job.run_ms is not None:
@@ -53,10 +50,6 @@ def _head(job: Job) -> list[tuple[str, str]]:
     if job.status == "completed":
         head.append(("result", _json(job.returnvalue, job)))
     return head
-
-
-def _requester(job: Job) -> str:
-    return f" by {job.requested_by}" if job.requested_by else ""
 
 
 def _story(job: Job) -> list[str]:

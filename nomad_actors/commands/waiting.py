@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
-# Imported here, since this module is imported late already. Ctrl-C during an import would end Python by the signal.
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from ..errors import JobNotFound, NomadError
+from ..queues.job import Job
+from ..queues.queue import Queue
 from .report import console, duration, printable, styled
-
-if TYPE_CHECKING:
-    from ..queues.job import Job
-    from ..queues.queue import Queue
 
 #: How often the job is read: often at first, for short jobs.
 _FIRST_POLL_SECONDS = 0.02
@@ -26,10 +22,7 @@ class WaitTimeout(NomadError):
 
 
 def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
-    """Show a job's progress and log until it has ended, then return it.
-
-    Raises `StillGoing` if that takes longer than `timeout_ms`, `JobNotFound` if the job is removed meanwhile.
-    """
+    """Show a job's progress and log until it has ended, then return it; raises `WaitTimeout`, `JobNotFound`."""
     out = console(stderr=True)
     deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
     poll_seconds, lines_written = _FIRST_POLL_SECONDS, 0

@@ -12,19 +12,16 @@ import multiprocessing
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from multiprocessing.connection import Connection
 
 from dramatiq import cli
 
 from .. import logs
 from ..app import prepare_workers
+from ..logs.setup import finish_lines, restore_streams
 from ..processes.parent import end_with_parent
 from ..processes.program import ProgramExit, settings_or_exit
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-    from ..settings import Settings
+from ..settings import Settings
 
 logger = logs.get_logger("nomad_actors.commands.worker_program")
 
@@ -79,7 +76,7 @@ def _check(sending: Connection) -> None:
         code = int(ended.code or 0)
     except BaseException:
         sys.excepthook(*sys.exc_info())
-    logs.finish_lines()
+    finish_lines()
     sending.send((code, threads))
     # A normal exit would wait for the threads and processes that the modules started.
     os._exit(code)
@@ -95,7 +92,7 @@ def _end_of(exit_code: int | None) -> str:
 def run(settings: Settings, *, processes: int, threads: int) -> int:
     """Run workers until this process is told to stop; return its exit code."""
     # The output of workers passes through this process as formatted lines.
-    logs.restore_streams()
+    restore_streams()
     # On SIGHUP Dramatiq replaces this process with this command.
     sys.argv = [sys.executable, "-m", "nomad_actors.cli", "run", "workers", "--processes", str(processes)]
     # Exclude everything imported from garbage collection, which would write to its pages, so that each worker would

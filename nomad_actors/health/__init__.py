@@ -1,9 +1,8 @@
 """Checks of an installation: each returns findings, with the command that fixes the problem."""
 
 from ..findings import Area, Finding, Severity
-from .examine import Report, examine
+from .examine import Report, examine, system_health
 from .installation import Installation
-from .stillness import why_still
-from .system import system_health
+from .queue_checks import why_still
 
 __all__ = ["Area", "Finding", "Installation", "Report", "Severity", "examine", "system_health", "why_still"]

@@ -1,4 +1,7 @@
-"""The list of checks. The parts that all others need are checked first."""
+"""The list of checks, and their result: the doctor's report, and by area the health with the original system's names.
+
+`nomad doctor`, the overview, `/admin/jobs/health` and `/readyz` all report it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from typing import Any
 from ..errors import NomadError, Unavailable
 from ..findings import Area, Finding, Severity
 from ..logs import redact
+from ..queues import Queues
+from ..scheduler.status import SchedulerSnapshot
 from . import file_checks, host, queue_checks, queue_limits, redis_checks, schedule_checks
 from .installation import Installation
-from .models import Check, DoctorReport
-from .stillness import START_WORKERS
+from .models import Check, DoctorReport, Health, PartHealth, QueueHealth, ScheduleHealth, WorkerHealth
+from .queue_checks import START_WORKERS
 
 CheckFunction = Callable[[Installation], Iterable[Finding]]
 
@@ -40,8 +45,6 @@ ON_THE_DATABASE: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("database rows", Area.DATABASE, host.rows),
 )
 
-_WORST_LAST = (Severity.OK, Severity.UNKNOWN, Severity.WARNING, Severity.PROBLEM)
-
 
 @dataclass(frozen=True)
 class Report:
@@ -56,19 +59,22 @@ class Report:
 
     @property
     def status(self) -> Severity:
-        return max((finding.severity for finding in self.findings), key=_WORST_LAST.index, default=Severity.OK)
+        return max((finding.severity for finding in self.findings), key=list(Severity).index, default=Severity.OK)
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON of `nomad doctor --json` and the admin's API."""
-        checks = [Check.of(finding) for finding in self.findings]
-        report = DoctorReport.model_construct(
+        checks = [
+            Check.model_construct(name=each.name, status=each.severity.value, found=each.cause, fix=each.remedy)
+            for each in self.findings
+        ]
+        return DoctorReport.model_construct(
             healthy=self.healthy, status=self.status.value, at=self.at_ms, checks=checks
-        )
-        return report.as_json()
+        ).as_json()
 
 
 def examine(installation: Installation) -> Report:
-    """Run every check. A check that cannot run gives a finding of severity `unknown`; nothing is raised."""
+    """Run every check; one that cannot run gives a finding of severity `unknown`, and nothing is raised."""
+    # The parts that all others need are checked first.
     reached = replace(redis_checks.reached(installation), area=Area.REDIS)
     findings = [reached, *_run_checks(installation, ON_REDIS, needs=reached)]
     on_host = _run_checks(installation, ON_THE_HOST)
@@ -106,3 +112,45 @@ def _run_checks(
             of_check = [Finding(name, Severity.PROBLEM, redact(str(error)))]
         found += [replace(each, area=area) for each in of_check]
     return found
+
+
+def system_health(report: Report, queues: Queues, scheduler: SchedulerSnapshot) -> Health:
+    """Return whether the job system is healthy; see `job_metrics.get_job_system_health`.
+
+    What stops a queue on purpose, such as a pause, is among its issues but does not make it unhealthy.
+    """
+    names = queues.names()
+    unhealthy, unserved = (_subjects(report, area) & set(names) for area in (Area.QUEUES, Area.WORKERS))
+    running = sum(snapshot.running for snapshot in scheduler.schedules)
+    return Health(
+        healthy=report.healthy,
+        queues=QueueHealth(
+            total=len(names),
+            healthy=len(names) - len(unhealthy),
+            unhealthy=len(unhealthy),
+            issues=_issues(report, Area.QUEUES, Severity.PROBLEM) + _issues(report, Area.QUEUES, Severity.WARNING),
+        ),
+        scheduled_jobs=ScheduleHealth(
+            total=len(scheduler.schedules),
+            running=running,
+            stopped=len(scheduler.schedules) - running,
+            issues=_issues(report, Area.SCHEDULES),
+        ),
+        workers=WorkerHealth(total=len(names), active=len(names) - len(unserved), issues=_issues(report, Area.WORKERS)),
+        redis=PartHealth(issues=_issues(report, Area.REDIS)),
+        database=PartHealth(issues=_issues(report, Area.DATABASE)),
+        host=PartHealth(issues=_issues(report, Area.HOST)),
+    )
+
+
+def _of(report: Report, area: Area, status: Severity) -> list[Finding]:
+    return [finding for finding in report.findings if finding.area is area and finding.severity is status]
+
+
+def _issues(report: Report, area: Area, status: Severity = Severity.PROBLEM) -> list[str]:
+    return [finding.in_words() for finding in _of(report, area, status)]
+
+
+def _subjects(report: Report, area: Area) -> set[str]:
+    found = _of(report, area, Severity.PROBLEM)
+    return {subject for finding in found for subject in (finding.subject, *finding.subjects)}

@@ -54,12 +54,9 @@ def rows(installation: Installation) -> Iterator[Finding]:
         if not database.is_sqlite or not _exists(Path(database.url.database or "")) or not database.schema().is_current:
             return
         if found := invalid_rows(database):
-            yield Finding(
-                "database rows",
-                Severity.WARNING,
-                redact(f"these rows have values that do not fit their columns and are left out: {', '.join(found)}"),
-                "correct or delete them; they were edited by hand",
-            )
+            cause = f"these rows have values that do not fit their columns and are left out: {', '.join(found)}"
+            fix = "correct or delete them; they were edited by hand"
+            yield Finding("database rows", Severity.WARNING, redact(cause), fix)
 
 
 def _missing(where: str, database: Database, installation: Installation) -> Finding | None:
@@ -69,9 +66,8 @@ def _missing(where: str, database: Database, installation: Installation) -> Find
     found, directory = f"{where} does not exist (as seen from {Path.cwd()})", _existing(path)
     if not directory.is_dir():
         fix = "correct DATABASE_URL, or restore the directory"
-        return Finding(
-            "database", Severity.PROBLEM, f"{found} and cannot be created: {directory} is not a directory", fix
-        )
+        found = f"{found} and cannot be created: {directory} is not a directory"
+        return Finding("database", Severity.PROBLEM, found, fix)
     if _has_workers(installation):
         fix = "restore the file with its -wal and -shm; restart nothing before: running programs may still have it open"
         return Finding("database", Severity.WARNING, f"{found}, but there are live workers that may use it", fix)

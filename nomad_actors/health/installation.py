@@ -26,10 +26,7 @@ Sample = Mapping[str, Sequence[Job]]
 
 @dataclass(frozen=True)
 class Installation:
-    """The parts of an application that checks may use, and its state.
-
-    Reading the state raises `Unavailable` if Redis does not answer.
-    """
+    """The parts of an application that checks may use, and its state; reading that raises `Unavailable`."""
 
     settings: Settings
     clock: Clock
@@ -43,7 +40,6 @@ class Installation:
 
     @cached_property
     def server(self) -> ServerFacts:
-        """The Redis server's facts about itself."""
         return self.broker.server()
 
     @cached_property
@@ -53,12 +49,10 @@ class Installation:
 
     @property
     def readable(self) -> Sequence[QueueSnapshot]:
-        """The state of the queues that can be read."""
         return readable(self.snapshots)
 
     @cached_property
     def scheduler(self) -> SchedulerSnapshot:
-        """The schedules and the schedulers."""
         return read_scheduler(self.queues, self.clock)
 
     @cached_property

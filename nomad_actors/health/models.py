@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..findings import Finding
 from ..queues.models import LimitsInForce, Pause
 from ..response_model import ResponseModel
 
@@ -145,13 +144,6 @@ class Check(ResponseModel):
     status: Literal["ok", "unknown", "warning", "problem"]
     found: str
     fix: str = Field(description="the remedy, with commands on their own lines; empty if none is needed")
-
-    @classmethod
-    def of(cls, finding: Finding) -> Check:
-        """Return a finding as its JSON."""
-        return cls.model_construct(
-            name=finding.name, status=finding.severity.value, found=finding.cause, fix=finding.remedy
-        )
 
 
 class DoctorReport(ResponseModel):

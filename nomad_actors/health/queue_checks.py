@@ -1,4 +1,4 @@
-"""The queues: is each one moving, and can a worker run its jobs."""
+"""The queues: can a worker run its jobs, and is each one moving; if not, why: the first known reason that applies."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from ..broker.client.queue_facts import RunningJob
 from ..broker.errors import Refusal
 from ..broker.worker.message import UNKNOWN_FOR_MS
 from ..findings import Finding, Severity
+from ..logs.counted import counted
 from ..queues.job import Job
-from ..queues.snapshot import QueueSnapshot
-from ..settings.redis_cli import redis_cli
+from ..queues.snapshot import QueueSnapshot, describe_pause, in_utc, resume_command
+from ..settings.redis_urls import redis_cli
 from .installation import Installation
-from .stillness import START_WORKERS, held_back, paused, unexplained, why_still
 
+#: How many delayed jobs are checked.
+DELAYED_SAMPLE = 20
+START_WORKERS = "nomad run workers"
 #: How many unreadable records are reported one by one.
 MAX_UNREADABLE = 20
 #: What stops workers' heartbeats; a full Redis does not.
 _NO_HEARTBEATS = (Refusal.DISK, Refusal.REPLICA)
+_NAMED_JOBS = 3
 
 
 def workers(installation: Installation) -> Iterator[Finding]:
@@ -29,10 +34,8 @@ def workers(installation: Installation) -> Iterator[Finding]:
     if len(unserved) == len(queues) > 1:
         counts = _in_words(sum((Counter(queue.counts) for queue in unserved), Counter()))
         cause, remedy = _no_workers(f"any of the {len(queues)} queues", refusal)
-        names = tuple(queue.name for queue in unserved)
-        yield Finding(
-            "workers", Severity.PROBLEM, f"{cause} ({counts})", remedy, subjects=names, runbook="NomadNoWorkers"
-        )
+        found, names = f"{cause} ({counts})", tuple(queue.name for queue in unserved)
+        yield Finding("workers", Severity.PROBLEM, found, remedy, subjects=names, runbook="NomadNoWorkers")
     else:
         yield from (_unserved(queue, refusal) for queue in unserved)
 
@@ -59,7 +62,8 @@ def moving(installation: Installation) -> Iterator[Finding]:
             delayed = installation.samples.get(queue.name, {}).get("delayed", ())
             found = _moving(queue, delayed, installation.limits.not_moving_seconds * 1000)
         if found is not None:
-            yield found if found.severity is Severity.OK else _with_counts(found, queue)
+            counts = "" if found.severity is Severity.OK else f" ({_in_words(queue.counts)})"
+            yield replace(found, cause=f"{found.cause}{counts}")
 
 
 def _moving(queue: QueueSnapshot, delayed: Sequence[Job], still_ms: float) -> Finding:
@@ -69,17 +73,12 @@ def _moving(queue: QueueSnapshot, delayed: Sequence[Job], still_ms: float) -> Fi
     return Finding(f"queue {queue.name}", Severity.OK, _in_words(queue.counts), subject=queue.name)
 
 
-def _with_counts(found: Finding, queue: QueueSnapshot) -> Finding:
-    return replace(found, cause=f"{found.cause} ({_in_words(queue.counts)})")
-
-
 def _in_words(counts: Mapping[str, int]) -> str:
     waiting = counts["waiting"] + counts["paused"]
     return f"{waiting} waiting, {counts['active']} active, {counts['delayed']} delayed"
 
 
 def _work_is_due(queue: QueueSnapshot, still_ms: float) -> bool:
-    """Return True if a job has been waiting, or due, for too long."""
     oldest_ms, due_ms = queue.oldest_waiting_ms, queue.facts.next_due_ms
     return (oldest_ms is not None and oldest_ms >= still_ms) or (
         due_ms is not None and queue.now_ms - due_ms >= still_ms
@@ -144,3 +143,109 @@ def _unknown(queue: str, by_state: dict[str, Counter[str]]) -> Finding:
     )
     severity = Severity.WARNING if set(by_state) == {"failed"} else Severity.PROBLEM
     return Finding(f"job types {queue}", severity, cause, remedy, subject=queue)
+
+
+def why_still(snapshot: QueueSnapshot, delayed: Sequence[Job]) -> Finding | None:
+    """Return why no job of a queue starts, None if no known reason applies; `delayed` are its next delayed jobs."""
+    return (
+        _without_workers(snapshot)
+        or paused(snapshot)
+        or _threads_busy(snapshot)
+        or _limit(snapshot)
+        or _rate(snapshot)
+        or _brake(snapshot, delayed)
+    )
+
+
+def held_back(delayed: Sequence[Job]) -> str | None:
+    """Return why the next delayed jobs wait if all of them deferred themselves because of a brake, else None."""
+    # A job whose type the worker did not know was deferred by the worker, not by itself.
+    known = [job for job in delayed[:DELAYED_SAMPLE] if job.unknown_since_ms is None]
+    reasons = [reason for job in known if (reason := deferred_for(job)) is not None]
+    return reasons[0] if reasons and len(reasons) == len(known) else None
+
+
+def deferred_for(job: Job) -> str | None:
+    """Return why a delayed job deferred itself, None if it waits for another reason."""
+    if job.unknown_since_ms is None and job.timeline and job.timeline[-1]["event"] == "deferred":
+        return str(job.timeline[-1]["reason"]) or "it gave no reason"
+    return None
+
+
+def paused(snapshot: QueueSnapshot) -> Finding | None:
+    """Return the finding for a paused queue, None for one that is not paused."""
+    if not snapshot.pauses:
+        return None
+    remedy = " && ".join(resume_command(snapshot.name, pause.scope) for pause in snapshot.pauses)
+    cause = "; ".join(map(describe_pause, snapshot.pauses))
+    return _finding(snapshot, Severity.WARNING, cause, remedy, runbook="NomadPausedTooLong")
+
+
+def unexplained(snapshot: QueueSnapshot) -> Finding:
+    """Return the finding for a queue that is not moving for no known reason."""
+    workers = ", ".join(worker.name for worker in snapshot.workers)
+    cause = f"for no known reason: {workers} should run its jobs, and threads are free"
+    return _finding(snapshot, Severity.PROBLEM, cause, "read the workers' log, then restart them")
+
+
+def _finding(snapshot: QueueSnapshot, severity: Severity, cause: str, remedy: str, *, runbook: str = "") -> Finding:
+    return Finding(f"queue {snapshot.name}", severity, cause, remedy, subject=snapshot.name, runbook=runbook)
+
+
+def _without_workers(snapshot: QueueSnapshot) -> Finding | None:
+    if snapshot.workers:
+        return None
+    cause = "no live worker serves it"
+    return _finding(snapshot, Severity.PROBLEM, cause, START_WORKERS, runbook="NomadQueueUnserved")
+
+
+def _threads_busy(snapshot: QueueSnapshot) -> Finding | None:
+    threads = snapshot.concurrency * len(snapshot.workers)
+    if len(snapshot.running) < threads:
+        return None
+    cause = f"all {threads} threads are busy: {_jobs(snapshot.running)}"
+    variable = f"NOMAD_CONCURRENCY_{snapshot.name.upper().replace('-', '_')}"
+    first = snapshot.running[0].job_id
+    remedy = (
+        f"nomad job {first} --queue {snapshot.name}\nto run more jobs at the same time: {START_WORKERS}, or {variable}"
+    )
+    return _finding(snapshot, Severity.WARNING, cause, remedy)
+
+
+def _limit(snapshot: QueueSnapshot) -> Finding | None:
+    limit = snapshot.facts.counts.limit
+    if limit is None or snapshot.facts.counts.active < limit:
+        return None
+    is_set = snapshot.limits.concurrency is not None
+    source = "set by an operator" if is_set else "declared by its job types"
+    cause = (
+        f"its limit of {counted(limit, 'job')} at a time on all hosts, {source}, is reached: {_jobs(snapshot.running)}"
+    )
+    more = f"nomad limits {snapshot.name} --concurrency {'none' if is_set else limit + 1}"
+    return _finding(snapshot, Severity.WARNING, cause, f"{more}\nto run more at a time")
+
+
+def _rate(snapshot: QueueSnapshot) -> Finding | None:
+    starts, period_ms, oldest_ms = snapshot.limits.starts, snapshot.limits.period_ms, snapshot.facts.oldest_start_ms
+    if starts is None or period_ms is None or oldest_ms is None or oldest_ms + period_ms <= snapshot.now_ms:
+        return None
+    cause = f"its limit of {starts} starts in {period_ms / 1000:g} s is reached until {in_utc(oldest_ms + period_ms)}"
+    remedy = (
+        f"nomad limits {snapshot.name} --starts none\nremoves the limit; without that the queue continues by itself"
+    )
+    return _finding(snapshot, Severity.WARNING, cause, remedy)
+
+
+def _brake(snapshot: QueueSnapshot, delayed: Sequence[Job]) -> Finding | None:
+    reason = held_back(delayed)
+    if reason is None:
+        return None
+    cause = f"a brake is active: its next jobs deferred themselves ({reason})"
+    remedy = f"nomad jobs {snapshot.name} --status delayed\nshows them; they run by themselves when the brake ends"
+    return _finding(snapshot, Severity.WARNING, cause, remedy)
+
+
+def _jobs(running: Sequence[RunningJob]) -> str:
+    named = [f"{job.job_id} since {in_utc(job.since_ms)} on {job.worker}" for job in running[:_NAMED_JOBS]]
+    more = f" and {len(running) - _NAMED_JOBS} more" if len(running) > _NAMED_JOBS else ""
+    return "; ".join(named) + more

@@ -1,7 +1,4 @@
-"""The metrics of the queues, built from their snapshots at each scrape (docs/metrics.md).
-
-Every family is built anew for each scrape, so a queue that is gone leaves no series.
-"""
+"""The metrics of the queues, built from their snapshots at each scrape (docs/metrics.md)."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, Metric
 
 from ..broker.records.stats import Totals
-from ..metrics.readings import gauge
+from ..metrics.exposition import gauge
 from ..queues.overruns import Overrun
 from ..queues.policy import Priority
 from ..queues.snapshot import QueueSnapshot

@@ -13,7 +13,7 @@ from ..findings import Finding, Severity
 from ..logs import redact
 from ..processes.local_redis import LocalRedis
 from ..processes.redis_log import complaints, since_last_start
-from ..settings.redis_cli import redis_cli
+from ..settings.redis_urls import redis_cli
 from .installation import Installation
 
 
@@ -32,7 +32,6 @@ def reached(installation: Installation) -> Finding:
 
 
 def _reach(installation: Installation, refusal: Refusal | None) -> str:
-    """Return the remedy for a Redis that does not answer."""
     path = installation.settings.redis_url_file
     if refusal is Refusal.LOADING:
         return "wait: it continues by itself when everything is loaded"
@@ -75,9 +74,8 @@ def _role(facts: ServerFacts) -> Finding:
     if facts.role == "slave":
         fix = "export REDIS_URL=redis://HOST:6379/0\nwith the host of the primary"
         return Finding("redis role", Severity.PROBLEM, "it is a replica: it accepts no changes", fix)
-    return Finding(
-        "redis role", Severity.OK if facts.role else Severity.UNKNOWN, facts.role or "INFO is not allowed here"
-    )
+    severity = Severity.OK if facts.role else Severity.UNKNOWN
+    return Finding("redis role", severity, facts.role or "INFO is not allowed here")
 
 
 def _policy(facts: ServerFacts, installation: Installation) -> Finding:
@@ -93,11 +91,8 @@ def _policy(facts: ServerFacts, installation: Installation) -> Finding:
 def _configured(installation: Installation, setting: str) -> str:
     """Return the commands that apply a setting, now and after the next start."""
     # The Redis of `nomad run all` has no redis.conf.
-    config_file = (
-        ""
-        if installation.settings.redis_url_file is not None
-        else f"\nand add this to redis.conf for its next start: {setting}"
-    )
+    has_file = installation.settings.redis_url_file is None
+    config_file = f"\nand add this to redis.conf for its next start: {setting}" if has_file else ""
     return f"{redis_cli(installation.settings)} CONFIG SET {setting}{config_file}"
 
 
@@ -114,9 +109,8 @@ def _memory(facts: ServerFacts, installation: Installation) -> Finding:
     more = _configured(installation, f"maxmemory {2 * max(limit, used)}")
     fix = f"nomad clean QUEUE --status completed\nor give it more memory:\n{more}"
     full = percent >= installation.limits.memory_problem_percent
-    return Finding(
-        name, Severity.PROBLEM if full else Severity.WARNING, f"{found}; when full, no job can be added", fix
-    )
+    severity = Severity.PROBLEM if full else Severity.WARNING
+    return Finding(name, severity, f"{found}; when full, no job can be added", fix)
 
 
 def _persistence(facts: ServerFacts, installation: Installation) -> Finding:
@@ -179,9 +173,8 @@ def _snapshots(name: str, facts: ServerFacts, fix: str) -> Finding:
         found = "append-only and snapshots are off: when Redis restarts, every job is lost"
         return Finding(name, Severity.PROBLEM, found, fix)
     if facts.snapshot_ok is False:
-        return Finding(
-            name, Severity.PROBLEM, "the last snapshot failed", "df -h\non the host of Redis; Redis' log says more"
-        )
+        space = "df -h\non the host of Redis; Redis' log says more"
+        return Finding(name, Severity.PROBLEM, "the last snapshot failed", space)
     found = "snapshots only: when Redis crashes, what changed since the last one is lost"
     return Finding(name, Severity.WARNING, found, fix)
 

@@ -32,13 +32,8 @@ def schedulers(installation: Installation) -> Iterator[Finding]:
         found = f"{summary}; {'; '.join(suspended)}: due jobs are not added"
         yield Finding("schedulers", Severity.PROBLEM, found, CLOCK_FIX, runbook="NomadSchedulerHolding")
     elif suspended or off:
-        yield Finding(
-            "schedulers",
-            Severity.WARNING,
-            "; ".join((summary, *suspended)),
-            CLOCK_FIX,
-            runbook="NomadSchedulerClockOff",
-        )
+        found = "; ".join((summary, *suspended))
+        yield Finding("schedulers", Severity.WARNING, found, CLOCK_FIX, runbook="NomadSchedulerClockOff")
     else:
         yield Finding("schedulers", Severity.OK, summary)
 
@@ -99,12 +94,8 @@ def releases(installation: Installation) -> Iterator[Finding]:
     else:
         listed = "; ".join(f"{release}: {', '.join(names)}" for release, names in sorted(by_release.items()))
         found = f"mixed ({listed}; this program is {__version__})"
-        yield Finding(
-            "releases",
-            Severity.WARNING,
-            found,
-            "restart the processes of the old release when the deployment is finished",
-        )
+        fix = "restart the processes of the old release when the deployment is finished"
+        yield Finding("releases", Severity.WARNING, found, fix)
 
 
 def release_of(name: str) -> str | None:

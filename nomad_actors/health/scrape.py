@@ -1,15 +1,16 @@
-"""Reads the state of queues, schedules, Redis and the database for a scrape of the admin.
+"""Reads queues, schedules, Redis and the database for a scrape of the admin, as metrics (docs/metrics.md).
 
-The cost grows with queues, schedules, running jobs and characters, never with the number of kept jobs.
+The cost grows with queues, schedules, running jobs and characters, never with the number of kept jobs. Every family is
+built anew for each scrape, so removed objects leave no series. An unknown value is left out: unknown is not zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ..broker import JobBroker
 from ..broker.client.server import ServerFacts
@@ -17,10 +18,8 @@ from ..broker.client.slots import Slot
 from ..broker.endings import Outcome
 from ..broker.records.stats import UNKNOWN_ACTOR, Totals
 from ..clock import Clock
-from ..metrics.collector import ScrapeCollector
 from ..metrics.definitions import REGISTRY
-from ..metrics.exposition import joined
-from ..metrics.readings import DatabaseReading, RedisReading, ScheduleReading, database_families, redis_families
+from ..metrics.exposition import ScrapeCollector, gauge, joined
 from ..queues import Queues
 from ..queues.across_queues import read_snapshots
 from ..queues.overruns import read_overruns
@@ -41,55 +40,80 @@ def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> Co
     """
     sources = {
         "redis": lambda: families_of_redis(broker, queues, clock),
-        "database": lambda: database_families(read_database(store, clock)),
+        "database": lambda: database_families(
+            store.logins.counts(), store.documents.oldest_synced_ms(), clock.now_ms()
+        ),
     }
     return joined(REGISTRY, ScrapeCollector(sources))
 
 
 def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[Metric]:
-    """Return the metrics of the queues, the schedules and Redis itself, read in a few round trips.
-
-    Raises `Unavailable` if Redis does not answer in time.
-    """
+    """Return the metrics that are read from Redis; raises `Unavailable` if it does not answer in time."""
     with broker.within(REDIS_SECONDS):
         server, snapshots = broker.server(), readable(read_snapshots(queues))
         overruns, attempts = read_overruns(queues, snapshots), _attempts(broker, snapshots)
         scheduler = status.read_scheduler(queues, clock)
-    return [*queue_families(snapshots, overruns, attempts), *redis_families(redis_reading(server, scheduler))]
+    return [*queue_families(snapshots, overruns, attempts), *schedule_families(scheduler), *server_families(server)]
 
 
-def redis_reading(server: ServerFacts, scheduler: status.SchedulerSnapshot) -> RedisReading:
-    """Return the readings of the schedules and of Redis itself."""
+def schedule_families(scheduler: status.SchedulerSnapshot) -> Iterable[Metric]:
+    """Return the metrics of the schedules and the schedulers."""
+    enabled = gauge("nomad_schedule_enabled", "Whether the schedule is on.", "schedule")
+    success = gauge(
+        "nomad_schedule_last_success_timestamp_seconds",
+        "When a job of the schedule last completed; missing until one completed.",
+        "schedule",
+    )
+    due = gauge(
+        "nomad_schedule_start_due_timestamp_seconds",
+        "The schedule's first slot that has not started (in the past: overdue); missing while the schedule is off.",
+        "schedule",
+    )
+    success_due = gauge(
+        "nomad_schedule_success_due_timestamp_seconds",
+        "When the schedule's second run since its last success is due; missing while the schedule is off.",
+        "schedule",
+    )
+    missed = CounterMetricFamily(
+        "nomad_schedule_missed_total", "Slots of the schedule that got no job.", labels=["schedule"]
+    )
+    schedulers = gauge(
+        "nomad_schedulers", "Schedulers with a recent heartbeat (live), and those without (silent).", "state"
+    )
+    for each in sorted(scheduler.schedules, key=lambda each: each.state.schedule.name):
+        name = each.state.schedule.name
+        missed.add_metric([name], each.state.stored.missed)
+        enabled.add_metric([name], each.running)
+        second_run_ms = success_due_ms(each.state, each.slots, each.last_success_ms)
+        for family, ms in ((success, each.last_success_ms), (due, each.start_due_ms()), (success_due, second_run_ms)):
+            if ms is not None:
+                family.add_metric([name], ms / 1000)
     live = [status.is_live(sign) for sign in scheduler.schedulers]
-    return RedisReading(
-        schedules={
-            each.state.schedule.name: ScheduleReading(
-                enabled=each.running,
-                last_success_seconds=_seconds(each.last_success_ms),
-                start_due_seconds=_seconds(each.start_due_ms()),
-                success_due_seconds=_seconds(success_due_ms(each.state, each.slots, each.last_success_ms)),
-                missed=each.state.stored.missed,
-            )
-            for each in scheduler.schedules
-        },
-        schedulers={"live": live.count(True), "silent": live.count(False)},
-        memory_bytes=server.used_memory_bytes,
-        memory_limit_bytes=server.max_memory_bytes,
-        persistence_ok=server.persists,
-    )
+    schedulers.add_metric(["live"], live.count(True))
+    schedulers.add_metric(["silent"], live.count(False))
+    return enabled, success, due, success_due, missed, schedulers
 
 
-def read_database(store: Store, clock: Clock) -> DatabaseReading:
-    """Read the states of the logins and the age of the data.
+def server_families(server: ServerFacts) -> Iterable[Metric]:
+    """Return the metrics of Redis itself."""
+    memory, limit = "Memory that Redis uses.", "Memory that Redis may use; 0 means no limit."
+    persistence = "Whether Redis writes jobs to disk and the last write succeeded."
+    return [
+        GaugeMetricFamily("nomad_redis_memory_bytes", memory, value=server.used_memory_bytes),
+        GaugeMetricFamily("nomad_redis_memory_limit_bytes", limit, value=server.max_memory_bytes),
+        GaugeMetricFamily("nomad_redis_persistence_ok", persistence, value=server.persists),
+    ]
 
-    Raises `Unavailable` if the database does not answer.
-    """
-    now_ms = clock.now_ms()
-    synced_ms = store.documents.oldest_synced_ms()
-    return DatabaseReading(
-        characters=store.logins.counts(),
-        data_age_seconds={route: max(0.0, (now_ms - at_ms) / 1000) for route, at_ms in synced_ms.items()},
-    )
+
+def database_families(logins: Mapping[str, int], synced_ms: Mapping[str, int], now_ms: int) -> Iterable[Metric]:
+    """Return the metrics of the database, from the number of logins by state and the oldest sync of each route."""
+    characters = gauge("nomad_characters", "Characters by the state of their login.", "status")
+    for state, count in logins.items():
+        characters.add_metric([state], count)
+    ages = gauge("nomad_data_age_seconds", "Age of the data of the active character whose data is oldest.", "dataset")
+    for route, at_ms in sorted(synced_ms.items()):
+        ages.add_metric([route], max(0.0, (now_ms - at_ms) / 1000))
+    return characters, ages
 
 
 def _attempts(broker: JobBroker, queues: Sequence[QueueSnapshot]) -> dict[str, Totals]:
@@ -116,7 +140,3 @@ def success_due_ms(state: ScheduleState, slots: Sequence[Slot], last_success_ms:
     while len(runs) < 2:
         runs.append(next(state.schedule.due_ms_after(max([after_ms, *runs]))))
     return runs[1]
-
-
-def _seconds(ms: int | None) -> float | None:
-    return None if ms is None else ms / 1000

@@ -73,9 +73,8 @@ class HttpServer:
         # We log closed connections ourselves, once; a queue of requests is normal.
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         logging.getLogger("waitress").setLevel(logging.WARNING)
-        self._map: dict[int, Any] = {}
         self._dispatcher = ThreadedTaskDispatcher()
-        self._server = Server(application, self._map, self._dispatcher, listener, limits)
+        self._server = Server(application, self._dispatcher, listener, limits)
         self._is_stopping = False
         self._stop_seconds = 0.0
         self._stopper = threading.Thread(target=self._stop_when_asked, name=f"{name}-stop", daemon=True)
@@ -109,7 +108,7 @@ class HttpServer:
         self._dispatcher.shutdown(timeout=max(0.5, deadline_mono - time.monotonic()))
         with contextlib.suppress(OSError):
             # The loop may already have ended and closed the pipe that wakes it.
-            self._in_loop(lambda: wasyncore.close_all(self._map))
+            self._in_loop(lambda: wasyncore.close_all(self._server._map))
 
     def _in_loop(self, act: Callable[[], object]) -> None:
         self._server.trigger.pull_trigger(act)
@@ -123,7 +122,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
     def __init__(
         self,
         application: WSGIApplication,
-        channels: dict[int, Any],
         dispatcher: ThreadedTaskDispatcher,
         listener: socket.socket,
         limits: Limits,
@@ -133,7 +131,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         self._accept_mono = self._warn_mono = 0.0
         super().__init__(
             application,
-            channels,
             _sock=listener,
             dispatcher=dispatcher,
             adj=_adjustments(limits, self._max_connections),
@@ -145,7 +142,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         return bool(super().readable()) and time.monotonic() >= self._accept_mono
 
     def handle_accept(self) -> None:
-        """Accept the waiting connections, up to a limit per turn."""
         for _ in range(_ACCEPTS_PER_TURN):
             connections = len(self.active_channels)
             super().handle_accept()

@@ -53,7 +53,7 @@ def start(dsn: str, *, service: str) -> None:
         return
     import sentry_sdk
 
-    logging.getLogger("urllib3.connectionpool").addFilter(_is_not_from_sentry)
+    logging.getLogger("urllib3.connectionpool").addFilter(lambda record: record.threadName != _SENDING_THREAD)
     sentry_sdk.init(
         dsn=dsn,
         release=f"nomad-actors@{__version__}",
@@ -146,8 +146,6 @@ class _Kind:
 
 
 class _Budget:
-    """The token buckets of all kinds of errors."""
-
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kinds: OrderedDict[tuple[str, ...], _Kind] = OrderedDict()
@@ -174,7 +172,6 @@ _BUDGET = _Budget()
 
 
 def _redacted(event: Event, hint: Hint) -> Event:
-    """Return the event without secrets, and small enough for Sentry."""
     small: Any = event
     for most, frames in _SIZES:
         small = hide_secrets("", _with_fewer_frames(event, frames), most=most)
@@ -199,7 +196,6 @@ def _shorter(value: Mapping[str, Any], most: int) -> dict[str, Any]:
 
 
 def _transport() -> type[HttpTransport]:
-    """Return Sentry's HTTP transport, extended to log when reports are lost."""
     from sentry_sdk.transport import HttpTransport
 
     class Transport(HttpTransport):
@@ -213,7 +209,3 @@ def _transport() -> type[HttpTransport]:
                 logger.warning("error reports are lost: Sentry does not accept them", why=_reason, lost=self._lost)
 
     return Transport
-
-
-def _is_not_from_sentry(record: logging.LogRecord) -> bool:
-    return record.threadName != _SENDING_THREAD

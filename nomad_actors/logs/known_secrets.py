@@ -45,15 +45,10 @@ class KnownSecrets:
         Secrets that are empty, too short or too simple to be distinguished from ordinary text are ignored.
         """
         for secret in secrets:
-            if not secret:
-                continue
-            if secret in self._secrets:
-                self._touch(secret, lasting)
-            elif is_distinctive(secret):
-                self._insert(secret, lasting)
+            if secret and (secret in self._secrets or is_distinctive(secret)):
+                self._remember(secret, lasting)
 
     def hide(self, text: str, replacement: str) -> str:
-        """Return `text` with every known secret replaced."""
         index, chunks = self._by_chunk, _chunks(text.encode(errors="surrogatepass"))
         if index.keys().isdisjoint(chunks):
             return text
@@ -63,14 +58,12 @@ class KnownSecrets:
             text = text.replace(form, replacement)
         return text
 
-    def _touch(self, secret: str, lasting: bool) -> None:
+    def _remember(self, secret: str, lasting: bool) -> None:
         with self._lock:
             if secret in self._secrets:
                 self._secrets[secret] = lasting or self._secrets[secret]
                 self._secrets.move_to_end(secret)
-
-    def _insert(self, secret: str, lasting: bool) -> None:
-        with self._lock:
+                return
             self._secrets[secret] = lasting
             for form in _forms(secret):
                 for chunk in _last_chunks(form):

@@ -100,10 +100,7 @@ def hide_secrets(name: str, value: Any, *, most: int | None = None) -> Any:
 
 
 def hide_in_data(value: Any) -> Any:
-    """Return JSON data with the same fields but without secrets, to be stored as a job's result.
-
-    Anything nested deeper than 200 levels is replaced by `TOO_DEEP`.
-    """
+    """Return JSON data without secrets, for a job's result; what is nested too deeply becomes `TOO_DEEP`."""
     return _DataRedactor().field("", value, 0)
 
 

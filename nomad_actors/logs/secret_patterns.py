@@ -154,7 +154,6 @@ def _after_name(text: str, start: int, end: int) -> tuple[Span | None, int]:
 
 
 def _with_more(text: str, span: Span | None) -> Span | None:
-    """Return the span of all values of a plural name."""
     more = _MORE.match(text, span[1]) if span else None
     return (span[0], more.end()) if span and more else span
 
@@ -225,20 +224,16 @@ def _in_a_form(text: str, start: int, end: int) -> Span | None:
     if tag >= 0 and _TAG.fullmatch(text, tag, start) and (attributes := _ATTRIBUTES.match(text, end)):
         return _value(text, attributes.end())
     if (part := _PART.match(text, end)) and _PART_NAME.search(text[max(0, start - 60) : start]):
-        return part.end(), _line_of_header(text, part.end())
+        return part.end(), _line_of_header(text, part.end(), len(text))
     quoted = _SQL_TEXT.match(text, end) if text[start : start + 5].lower() == "passw" else None
     # In lower case it may be a sentence.
     return quoted.span("text") if quoted and (text[start:end].isupper() or " " not in quoted["text"]) else None
 
 
-def _is_named(text: str, start: int, end: int) -> bool:
-    """Return whether a secret's name is the value of a field that names another: `name="password"`."""
-    return text[end : end + 1] in _QUOTE_BEGINS and _NAMED.search(text[max(0, start - 80) : start]) is not None
-
-
 def _value_before(text: str, start: int, end: int) -> Span | None:
     """Find the value of a name that is itself a value, if it comes before the name and not after it."""
-    if not _is_named(text, start, end):
+    # Only for a name that is the value of a field that names another: `name="password"`.
+    if text[end : end + 1] not in _QUOTE_BEGINS or not _NAMED.search(text[max(0, start - 80) : start]):
         return None
     after = _BESIDE_VALUE.search(text, end, end + _BESIDE_CHARACTERS)
     if after and after[0] != "\n" and not _NEXT_OBJECT.search(text, end, after.start()):
@@ -271,8 +266,8 @@ def _value(text: str, at: int) -> Span | None:
     if quote[0] == "\\":
         return _span_of(_escaped(min(len(quote) - 1, _MOST_BACKSLASHES), quote[-1]), text, begin)
     if len(quote) == 3:
-        closing = text.find(quote, begin, begin + 4096)
-        return begin, closing if closing >= 0 else _line_end(text, begin)
+        ends = (text.find(quote, begin, begin + 4096), text.find("\n", begin), len(text))
+        return begin, next(end for end in ends if end >= 0)
     return _span_of(_QUOTED[quote], text, begin)
 
 
@@ -285,11 +280,6 @@ def _escaped(backslashes: int, quote: str) -> re.Pattern[str]:
 def _span_of(pattern: re.Pattern[str], text: str, at: int) -> Span | None:
     found = pattern.match(text, at)
     return found.span() if found else None
-
-
-def _line_end(text: str, at: int) -> int:
-    end = text.find("\n", at)
-    return end if end >= 0 else len(text)
 
 
 def _bracket_end(text: str, at: int) -> int:
@@ -329,14 +319,9 @@ def _header_end(text: str, start: int, at: int) -> int:
     return _line_of_header(text, at, closing if closing >= 0 else len(text))
 
 
-def _line_of_header(text: str, at: int, limit: int | None = None) -> int:
-    limit = len(text) if limit is None else limit
+def _line_of_header(text: str, at: int, limit: int) -> int:
     found = _HEADER_END.search(text, at, limit)
     return found.start() if found else limit
-
-
-def _after_scheme(text: str, start: int, end: int) -> tuple[Span | None, int]:
-    return _ended(_span_of(_PARAMETERS, text, end), end)
 
 
 def _command(text: str, start: int, end: int) -> Span | None:
@@ -349,14 +334,6 @@ def _command(text: str, start: int, end: int) -> Span | None:
         return None
     begin = found.start("arguments")
     return begin + len(found["arguments"]) - len(found["arguments"].lstrip()), found.end()
-
-
-def _after_auth2(text: str, start: int, end: int) -> tuple[Span | None, int]:
-    return _ended(_command(text, start, end), end)
-
-
-def _after_option(text: str, _start: int, end: int) -> tuple[Span | None, int]:
-    return _ended(_value(text, end), end)
 
 
 def _after_setuser(text: str, _start: int, end: int) -> tuple[Span | None, int]:
@@ -388,10 +365,10 @@ _FINDERS: dict[str, Callable[[str, int, int], tuple[Span | None, int]]] = {
     "header": _after_header,
     "name": _after_name,
     "vague": _after_vague_name,
-    "scheme": _after_scheme,
+    "scheme": lambda text, _start, end: _ended(_span_of(_PARAMETERS, text, end), end),
     "login": _after_login,
     "acl": _after_setuser,
-    "auth2": _after_auth2,
-    "option": _after_option,
+    "auth2": lambda text, start, end: _ended(_command(text, start, end), end),
+    "option": lambda text, _start, end: _ended(_value(text, end), end),
     "directive": _after_directive,
 }

@@ -80,10 +80,7 @@ def configure(log_format: str, log_level: str, stream: TextIO | None = None) -> 
 
 
 def configure_program(log_format: str, log_level: str) -> None:
-    """Configure logging for one of our own programs: as `configure`, and turn all other output into log lines.
-
-    That is printed text, warnings and uncaught exceptions.
-    """
+    """As `configure`, and turn printed text, warnings and uncaught exceptions into log lines, for our own programs."""
     configure(log_format, log_level)
     sys.stdout = _captured("stdout", sys.stdout, logging.INFO)
     sys.stderr = _captured("stderr", sys.stderr, logging.WARNING)
@@ -114,7 +111,6 @@ def is_program_configured() -> bool:
 
 
 def _captured(name: str, stream: TextIO, level: int) -> TextIO:
-    """Return a stream that turns what is written to it into log lines."""
     lines = PrintedLines(_original(stream), lambda line: logging.getLogger(name).log(level, "%s", line))
     # `Finalize` also runs at the exit of multiprocessing children, such as Dramatiq's workers.
     Finalize(None, lines.finish, exitpriority=2)
@@ -192,14 +188,11 @@ def logfmt_value(value: Any) -> str:
 
 
 class _LineFormatter(logging.Formatter):
-    """Formats any record, from structlog or from stdlib logging, as one line."""
-
     def __init__(self, log_format: str) -> None:
         super().__init__()
         self._log_format = log_format
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line without its newline; values that raise do not make the logging call fail."""
         try:
             return self._format(record)
         except BaseException as error:
@@ -279,7 +272,4 @@ def _to_stdlib(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> 
     return (event, *arguments), {"extra": {_FIELDS: dict(fields)}, **passed}
 
 
-_PROCESSORS = (
-    structlog.stdlib.filter_by_level,
-    _to_stdlib,
-)
+_PROCESSORS = (structlog.stdlib.filter_by_level, _to_stdlib)

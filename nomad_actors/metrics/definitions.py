@@ -1,19 +1,17 @@
-"""Every metric that the processes count themselves (docs/metrics.md).
-
-They are in a separate registry, so importing this package does not change the default one. Metrics of Redis and the
-database are read at each scrape (`collector`).
-"""
+"""Every metric that the processes count themselves (docs/metrics.md), in registries of our own."""
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
 
 from ..version import __version__
-from .batch_histogram import BatchHistogram
 
 # `_created` doubles the series and no query of ours reads it. The switch is the library's: it counts for the
 # whole process.
@@ -28,27 +26,30 @@ SCHEDULER: Final = CollectorRegistry()
 TOKEN_REFRESH_OUTCOMES: Final = ("refreshed", "dead_login", "misconfigured", "unavailable")
 
 #: The statuses of which each endpoint group has a series from the start; "network" means no response.
-ESI_STATUSES: Final = (
-    "200",
-    "304",
-    "400",
-    "401",
-    "403",
-    "404",
-    "420",
-    "429",
-    "500",
-    "502",
-    "503",
-    "504",
-    "network",
-)
+ESI_STATUSES: Final = ("200", "304", "400", "401", "403", "404", "420", "429", "500", "502", "503", "504", "network")
 
 # Edges lie on the promises: the time limits of the job types (60, 120, 300 and 600 s) and, for waiting, the pick-up
 # of an idle worker (3 and 10 ms) and of an urgent job (20 ms). Between them steps of about two to four.
 DURATION_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 WAIT_BUCKETS: Final = (0.003, 0.01, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 ESI_BUCKETS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class BatchHistogram(Histogram):
+    """A histogram that observes many values at once, which would cost as much as a small job one by one."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Observe every amount, and write each bucket once."""
+        if len(amounts) < 2:
+            for amount in amounts:
+                self.observe(amount)
+            return
+        self._raise_if_not_observable()  # type: ignore[no-untyped-call]
+        self._sum.inc(sum(amounts))
+        # The first bound that is not below the amount, as in `observe`; the last bound is infinite.
+        for bucket, count in Counts(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[bucket].inc(count)
+
 
 JOBS_ENQUEUED: Final = Counter(
     "nomad_jobs_enqueued_total", "Jobs added to a queue.", ("queue", "actor"), registry=REGISTRY

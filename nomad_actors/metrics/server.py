@@ -72,18 +72,12 @@ class MetricsApplication:
         if environ["PATH_INFO"] != "/metrics":
             return HTTPStatus.NOT_FOUND, b"the only path is /metrics\n", text
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return (
-                HTTPStatus.METHOD_NOT_ALLOWED,
-                b"the only methods are GET and HEAD\n",
-                [*text, ("Allow", "GET, HEAD")],
-            )
+            allow = ("Allow", "GET, HEAD")
+            return HTTPStatus.METHOD_NOT_ALLOWED, b"the only methods are GET and HEAD\n", [*text, allow]
         services = parse_qs(environ.get("QUERY_STRING", "")).get("service", [self._service])
         if services != [self._service]:
-            return (
-                HTTPStatus.NOT_FOUND,
-                f"this process serves the metrics of {self._service or 'no service'}\n".encode(),
-                text,
-            )
+            detail = f"this process serves the metrics of {self._service or 'no service'}\n"
+            return HTTPStatus.NOT_FOUND, detail.encode(), text
         try:
             body, content_type = render(self._registry, environ.get("HTTP_ACCEPT", ""))
         except Exception:
@@ -113,40 +107,40 @@ def _is_address(text: str) -> bool:
 
 
 class MetricsServer:
-    """Serves `/metrics` on a listening socket until it is closed."""
-
-    def __init__(self, listener: socket.socket, application: MetricsApplication) -> None:
-        self.port: int = listener.getsockname()[1]
-        self._server = HttpServer(application, listener, LIMITS, name="nomad-metrics")
-        self._thread = threading.Thread(target=self._server.run, name="nomad-metrics", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.stop(_CLOSE_SECONDS)
-        self._thread.join()
-
-
-def serve(
-    port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, service: str = "", hosts: Sequence[str] = ()
-) -> MetricsServer:
-    """Serve `registry` in a thread, on `port` of `host` or the next free port; port 0 picks any free port.
+    """Serves `registry` in a thread until it is closed, on `port` of `host` or the next free port (0: any free port).
 
     `hosts` are public names of `host`; a scrape for another `service` is refused. Raises `OSError`, which names the
     ports and the setting, if no port can be used.
     """
-    listener = _listen(host, port)
-    server = MetricsServer(listener, MetricsApplication(registry, (host, *hosts), service))
-    logger.info("metrics are served", url=f"http://{host}:{server.port}/metrics")
-    return server
+
+    def __init__(
+        self,
+        port: int,
+        registry: CollectorRegistry,
+        host: str = LOOPBACK,
+        *,
+        service: str = "",
+        hosts: Sequence[str] = (),
+    ) -> None:
+        listener = _listen(host, port)
+        self.port: int = listener.getsockname()[1]
+        application = MetricsApplication(registry, (host, *hosts), service)
+        self._server = HttpServer(application, listener, LIMITS, name="nomad-metrics")
+        self._thread = threading.Thread(target=self._server.run, name="nomad-metrics", daemon=True)
+        self._thread.start()
+        logger.info("metrics are served", url=f"http://{host}:{self.port}/metrics")
+
+    def close(self) -> None:
+        self._server.stop(_CLOSE_SECONDS)
+        self._thread.join()
 
 
 def serve_or_log(
     port: int, registry: CollectorRegistry, host: str = LOOPBACK, *, service: str = "", hosts: Sequence[str] = ()
 ) -> MetricsServer | None:
-    """Like `serve`, but if no port can be used, log one line and return None: jobs run without metrics."""
+    """Return a `MetricsServer`; if no port can be used, log one line and return None: jobs run without metrics."""
     try:
-        return serve(port, registry, host, service=service, hosts=hosts)
+        return MetricsServer(port, registry, host, service=service, hosts=hosts)
     except OSError as error:
         logger.error("metrics are not served", error=error.strerror)
         return None

@@ -36,10 +36,7 @@ class Timer:
 
 
 def record_job_metric(job_type: str, duration_ms: float, success: bool) -> None:
-    """Record work inside a job under the name of its job type or of a step, such as `fetch-pages`.
-
-    Raises `BadInput` for an invalid name or duration.
-    """
+    """Record work inside a job, by job type or step; raises `BadInput` for an invalid name or duration."""
     _check_name(job_type)
     if not (math.isfinite(duration_ms) and duration_ms >= 0):
         raise BadInput(f"a duration of {duration_ms} ms is invalid (allowed: 0 or more)", accepted=["0 or more"])
@@ -48,10 +45,7 @@ def record_job_metric(job_type: str, duration_ms: float, success: bool) -> None:
 
 @contextmanager
 def timer(job_type: str) -> Iterator[Timer]:
-    """Time a `with` block and record it, as failed if the block raises; the exception is passed on.
-
-    Raises `BadInput` for an invalid name before the block starts.
-    """
+    """Time a `with` block and record it, as failed if it raises; raises `BadInput` for an invalid name before."""
     _check_name(job_type)
     start_seconds, timed = time.perf_counter(), Timer()
     success = False

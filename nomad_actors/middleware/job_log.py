@@ -14,9 +14,10 @@ from functools import lru_cache
 
 from dramatiq import Broker, Middleware, Worker
 
-from .. import logs
 from ..broker.endings import Ended
-from .job_facts import character_id_of
+from ..logs.redaction import as_text, redact, shortened
+from ..logs.setup import format_line, format_time, logfmt_value, write_lines
+from .job_context import character_id_of
 from .line_writer import LineWriter
 
 #: The category by which operators find these lines.
@@ -32,7 +33,7 @@ _LEVELS = {"retried": "warning", "recovered": "warning", "failed": "error"}
 class JobLog(Middleware):
     """Writes one line for each run that has ended, at most 50 ms late."""
 
-    def __init__(self, *, log_format: str, log_level: str, write: Callable[[str], None] = logs.write_lines) -> None:
+    def __init__(self, *, log_format: str, log_level: str, write: Callable[[str], None] = write_lines) -> None:
         self._format_ended = _json_line if log_format == "json" else _logfmt_line
         self._log_format = log_format
         severity = logging.getLevelNamesMapping()
@@ -50,7 +51,7 @@ class JobLog(Middleware):
         self._writer.close()
 
     def report_settled(self, broker: Broker, endings: Sequence[Ended]) -> None:
-        timestamp = logs.format_time(time.time())
+        timestamp = format_time(time.time())
         written_levels = self._written_levels
         lines = [self._format_ended(timestamp, e) for e in endings if _LEVELS.get(e.outcome, "info") in written_levels]
         if lines:
@@ -58,17 +59,17 @@ class JobLog(Middleware):
 
     def _lost_line(self, count: int) -> str:
         fields = {
-            "timestamp": logs.format_time(time.time()),
+            "timestamp": format_time(time.time()),
             "level": "warning",
             "module": __name__,
             "event": "the log reader is too slow: lines about ended jobs were dropped",
             "dropped": count,
         }
-        return logs.format_line(self._log_format, fields)
+        return format_line(self._log_format, fields)
 
 
 def _error_of(ended: Ended) -> str:
-    return logs.redact(logs.shortened(logs.as_text(ended.error or ""), SCANNED_CHARACTERS))[:ERROR_CHARACTERS]
+    return redact(shortened(as_text(ended.error or ""), SCANNED_CHARACTERS))[:ERROR_CHARACTERS]
 
 
 def _ms(value: float) -> str:
@@ -79,10 +80,10 @@ def _ms(value: float) -> str:
 def _logfmt_line(timestamp: str, ended: Ended) -> str:
     character_id = character_id_of(ended.message)
     character = "" if character_id is None else f" character_id={character_id}"
-    error = f" error={logs.logfmt_value(_error_of(ended))}" if ended.error else ""
+    error = f" error={logfmt_value(_error_of(ended))}" if ended.error else ""
     return (
-        f"timestamp={timestamp} {_logfmt_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}"
-        f" job_id={logs.logfmt_value(ended.job_id)} attempt={ended.attempt}{character}"
+        f"timestamp={timestamp} {_middle('logfmt', ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}"
+        f" job_id={logfmt_value(ended.job_id)} attempt={ended.attempt}{character}"
         f" wait_ms={_ms(ended.wait_ms)} duration_ms={_ms(ended.run_ms)}{error}\n"
     )
 
@@ -90,17 +91,20 @@ def _logfmt_line(timestamp: str, ended: Ended) -> str:
 def _json_line(timestamp: str, ended: Ended) -> str:
     character_id = character_id_of(ended.message)
     character = "" if character_id is None else f', "character_id": {character_id}'
+    middle = _middle("json", ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))
     error = f', "error": {json.dumps(_error_of(ended))}' if ended.error else ""
     return (
-        f'{{"timestamp": "{timestamp}", {_json_middle(ended.queue, ended.actor[:NAME_CHARACTERS], str(ended.outcome))}'
-        f', "job_id": {json.dumps(logs.as_text(ended.job_id))}, "attempt": {ended.attempt}{character}'
+        f'{{"timestamp": "{timestamp}", {middle}'
+        f', "job_id": {json.dumps(as_text(ended.job_id))}, "attempt": {ended.attempt}{character}'
         f', "wait_ms": {_ms(ended.wait_ms)}, "duration_ms": {_ms(ended.run_ms)}{error}}}\n'
     )
 
 
-def _middle(queue: str, actor: str, outcome: str) -> dict[str, str]:
-    queue, actor = logs.as_text(queue), logs.as_text(actor)
-    return {
+# A process sees few different values; the limit is for names from damaged jobs.
+@lru_cache(maxsize=1024)
+def _middle(log_format: str, queue: str, actor: str, outcome: str) -> str:
+    queue, actor = as_text(queue), as_text(actor)
+    fields = {
         "level": _LEVELS.get(outcome, "info"),
         "module": f"{actor}-job",
         "event": f"job {outcome}",
@@ -109,16 +113,4 @@ def _middle(queue: str, actor: str, outcome: str) -> dict[str, str]:
         "actor": actor,
         "outcome": outcome,
     }
-
-
-# A process sees few different values; the limit is for names from damaged jobs.
-
-
-@lru_cache(maxsize=1024)
-def _logfmt_middle(queue: str, actor: str, outcome: str) -> str:
-    return logs.format_line("logfmt", _middle(queue, actor, outcome)).rstrip("\n")
-
-
-@lru_cache(maxsize=1024)
-def _json_middle(queue: str, actor: str, outcome: str) -> str:
-    return json.dumps(_middle(queue, actor, outcome))[1:-1]
+    return json.dumps(fields)[1:-1] if log_format == "json" else format_line("logfmt", fields).rstrip("\n")

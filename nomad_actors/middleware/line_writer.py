@@ -66,7 +66,6 @@ class LineWriter:
         self._write("".join(lines))
 
     def flush(self) -> None:
-        """Write the lines added so far."""
         with self._writing:
             with self._lock:
                 lines, self._lines = self._lines, []

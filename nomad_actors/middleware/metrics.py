@@ -5,6 +5,7 @@ The outcomes of runs are counted in Redis, by the scripts that settle them (`hea
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,7 +15,6 @@ from prometheus_client import Counter
 from ..broker.endings import Ended, Outcome
 from ..broker.records.stats import UNKNOWN_ACTOR
 from ..metrics import definitions
-from ..metrics.batch_histogram import BatchHistogram
 from ..metrics.server import LOOPBACK, MetricsServer, serve_or_log
 
 #: The default metrics port of a host's first worker.
@@ -31,26 +31,22 @@ class _Series:
 
     def __init__(self, queue: str, actor: str) -> None:
         self.enqueued: Counter = definitions.JOBS_ENQUEUED.labels(queue, actor)
-        self.duration: BatchHistogram = definitions.JOB_DURATION_SECONDS.labels(queue, actor)
-        self.wait: BatchHistogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
+        self.duration: definitions.BatchHistogram = definitions.JOB_DURATION_SECONDS.labels(queue, actor)
+        self.wait: definitions.BatchHistogram = definitions.JOB_WAIT_SECONDS.labels(queue, actor)
 
     def observe(self, endings: Sequence[Ended]) -> None:
-        """Observe runs that were settled together."""
         self.wait.observe_all([ended.wait_ms / 1000 for ended in endings if ended.outcome not in _UNSTARTED])
         self.duration.observe_all([ended.run_ms / 1000 for ended in endings if ended.outcome == Outcome.COMPLETED])
 
 
 class Metrics(Middleware):
-    """Counts enqueued jobs and times runs.
-
-    Each worker process serves its metrics on `port` of `host` or the next free port (0: any free port).
-    """
+    """Counts enqueued jobs, times runs, and serves a worker's metrics on `port` or the next free one (0: any)."""
 
     def __init__(self, *, port: int | None = None, host: str = LOOPBACK, hosts: Sequence[str] = ()) -> None:
         self._host = host
         self._hosts = hosts
         self._port = WORKERS_PORT if port is None else port
-        self._series: dict[tuple[str, str], _Series] = {}
+        self._series = functools.cache(_Series)
         self._server: MetricsServer | None = None
 
     @property
@@ -60,13 +56,11 @@ class Metrics(Middleware):
 
     def after_declare_queue(self, broker: Broker, queue_name: str) -> None:
         # The series of unknown actors start at zero, like those of each actor.
-        names = queue_name, UNKNOWN_ACTOR
-        self._series[names] = _Series(*names)
+        self._series(queue_name, UNKNOWN_ACTOR)
 
     def after_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
         # At zero: a counter whose first value is 1 shows no increase.
-        names = actor.queue_name, actor.actor_name
-        self._series[names] = _Series(*names)
+        self._series(actor.queue_name, actor.actor_name)
 
     def after_enqueue(self, broker: Broker, message: Message[Any], delay: int) -> None:
         # Dramatiq also enqueues retries, which are not new jobs.
@@ -75,7 +69,6 @@ class Metrics(Middleware):
         self._series_of(broker, message.queue_name, message.actor_name).enqueued.inc()
 
     def after_settle(self, broker: Broker, endings: Sequence[Ended]) -> None:
-        """Observe the wait and duration of runs."""
         by_actor: dict[tuple[str, str], list[Ended]] = {}
         for ended in endings:
             by_actor.setdefault((ended.queue, ended.actor), []).append(ended)
@@ -92,8 +85,4 @@ class Metrics(Middleware):
             server.close()
 
     def _series_of(self, broker: Broker, queue: str, actor: str) -> _Series:
-        names = queue, actor if actor in broker.actors else UNKNOWN_ACTOR
-        series = self._series.get(names)
-        if series is None:
-            series = self._series[names] = _Series(*names)
-        return series
+        return self._series(queue, actor if actor in broker.actors else UNKNOWN_ACTOR)

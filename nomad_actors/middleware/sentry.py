@@ -15,7 +15,7 @@ from ..broker.errors import Cancelled
 from ..broker.worker.watch import Failure
 from ..logs import error_reports
 from ..logs.foreign_text import safe_str
-from .job_facts import facts_of, payload_of
+from .job_context import facts_of, payload_of
 
 #: How many reported jobs are remembered until Redis confirms their results; far more than ever wait for that.
 _REMEMBERED = 10_000

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -33,7 +34,6 @@ START_TIMEOUT_SECONDS = 15.0
 _PORTS = range(20_000, 32_000)
 #: Each process begins at a random port, so that several processes do not choose the same one.
 _choices = itertools.count(random.SystemRandom().randrange(len(_PORTS)))
-
 
 #: The only user that can log in to a server with a password.
 USER = "nomad"
@@ -62,10 +62,7 @@ def servers() -> Iterator[Path]:
 
 
 def find_server() -> Path:
-    """Return the path of the first Redis server program of this machine.
-
-    Raises `NoRedisProgram`, which names what to install.
-    """
+    """Return the first Redis server program of this machine, or raise `NoRedisProgram`."""
     if found := next(servers(), None):
         return found
     raise NoRedisProgram(
@@ -89,10 +86,7 @@ def server_version(program: Path) -> tuple[int, int]:
 
 
 def free_port() -> int:
-    """Return a free TCP port of the loopback address.
-
-    Raises `OSError` if there is none.
-    """
+    """Return a free TCP port of the loopback address; raises `OSError` if there is none."""
     for number in itertools.islice(_choices, len(_PORTS)):
         if is_free(port := _PORTS[number % len(_PORTS)]):
             return port
@@ -111,56 +105,45 @@ def is_free(port: int) -> bool:
     return True
 
 
+@dataclass(eq=False, repr=False)
 class LocalRedis:
     """One Redis server process on a free loopback port, with its files in one directory.
 
     `append_only` writes every change to disk (see Redis's `appendfsync`). With a `password`, only `USER` can log in.
-    With `dies_with_us` the kernel kills the server when the thread that started it ends, even if it is killed.
+    With `ends_with_parent` the kernel kills the server when the thread that started it ends, even if it is killed.
     `environ` is the server's environment; `program` is the server to start instead of the one that is found.
     """
 
     #: The name of its log file in its directory.
     LOG: ClassVar = "redis.log"
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        append_only: bool = False,
-        appendfsync: str = "everysec",
-        port: int = 0,
-        password: str = "",
-        ends_with_parent: bool = False,
-        environ: Mapping[str, str] | None = None,
-        program: Path | None = None,
-    ) -> None:
+    directory: Path
+    _: KW_ONLY
+    append_only: bool = False
+    appendfsync: str = "everysec"
+    port: int = 0
+    password: str = ""
+    ends_with_parent: bool = False
+    environ: Mapping[str, str] | None = None
+    program: Path | None = None
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
         # The server changes into it, so a relative path would no longer be right.
-        self.directory = directory.absolute()
-        self.port = port or free_port()
-        self.password = password
-        self.append_only = append_only
-        self.appendfsync = appendfsync
-        self.ends_with_parent = ends_with_parent
-        self._environ = environ
-        self.program = program
-        self.process: subprocess.Popen[bytes] | None = None
+        self.directory = self.directory.absolute()
+        self.port = self.port or free_port()
 
     @property
     def url(self) -> str:
-        """The server's URL."""
         login = f"{USER}:{quote(self.password, safe='')}@" if self.password else ""
         return f"redis://{login}127.0.0.1:{self.port}/0"
 
     @property
     def log(self) -> Path:
-        """The server's log file."""
         return self.directory / self.LOG
 
     def command(self, *extra_arguments: str) -> list[str]:
-        """Write the server's configuration and return the command that starts it.
-
-        Raises `NoRedisProgram` if there is no server program, `OSError` if the directory is not writable.
-        """
+        """Write the server's configuration and return the command to start it; raises `NoRedisProgram`, `OSError`."""
         program = self.program or find_server()
         make_directory(self.directory)
         arguments = [str(program), str(self._write_users()), "--bind", "127.0.0.1", "--port", str(self.port)]
@@ -188,7 +171,7 @@ class LocalRedis:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.STDOUT,
-            env=self._environ,
+            env=self.environ,
             start_new_session=True,
             umask=UMASK,
             pass_fds=self.inherited_fds(),
@@ -246,7 +229,6 @@ class LocalRedis:
             self.process = None
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()

@@ -2,6 +2,9 @@
 
 Its user and password distinguish it from any other Redis that may get its port later. Only one system at a time uses
 its directory: the server process holds a lock on it, so that a second server never writes the files of a running one.
+
+An append-only server that does not find an append-only file of its own format starts empty without a warning: an older
+release with the files of Redis 7, and any release with only a snapshot. Neither is started.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import fcntl
 import os
 import secrets
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,13 +26,14 @@ from ..findings import Severity
 from ..logs import get_logger
 from ..settings import OWN_REDIS
 from . import redis_log
-from .local_redis import USER, LocalRedis, find_server, free_port, is_free, servers
+from .local_redis import USER, LocalRedis, find_server, free_port, is_free, server_version, servers
 from .parent import Readiness
 from .private_files import make_directory, write
-from .redis_files import can_read, unread_file
 
 #: How long the Redis of a system that was just killed may take to end.
 GOING_DOWN_SECONDS = 5.0
+#: Redis 7 and newer split the append-only file into parts, in a directory with this file.
+_MANIFEST = Path("appendonlydir", "appendonly.aof.manifest")
 
 logger = get_logger("nomad_actors.processes.own_redis")
 
@@ -37,21 +42,17 @@ class RunsAlready(NomadError):
     """Raised when the Redis of a directory is already running: another system uses it."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class OwnRedis(LocalRedis):
-    """The append-only Redis of a directory, and the lock on that directory."""
+    """The append-only Redis of a directory, and the lock on it that this process and the server hold."""
 
-    def __init__(self, directory: Path, lock: int, *, port: int, password: str, program: Path) -> None:
-        super().__init__(
-            directory, append_only=True, port=port, password=password, ends_with_parent=True, program=program
-        )
-        self._lock = lock
+    #: The lock's file descriptor; -1 if this process has released it.
+    lock: int
 
     def inherited_fds(self) -> tuple[int, ...]:
-        """Return the lock: it is held as long as this process or the server is alive."""
-        return (self._lock,)
+        return (self.lock,)
 
     def readiness(self, pid: int) -> Readiness:
-        """Return whether the server answers; if it does, log the problems in its log."""
         state = super().readiness(pid)
         if state.ready:
             logger.info("own Redis started", port=self.port, address=str(self.directory / OWN_REDIS.name))
@@ -70,25 +71,22 @@ class OwnRedis(LocalRedis):
             )
 
     def last_log_lines(self) -> str:
-        """Return the problems in the log of its last start, or the last lines if there are none."""
         found = redis_log.complaints(redis_log.since_last_start(self.log))
         return "\n".join(each.first for each in found)[:2000] or super().last_log_lines()
 
     def stop(self) -> None:
-        """Shut the server down and release its directory."""
         super().stop()
         self.free()
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL and release its directory."""
         super().kill()
         self.free()
 
     def free(self) -> None:
         """Release this process's lock; a running server still holds it."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
 
 
 def own_redis(var_dir: Path) -> OwnRedis:
@@ -117,11 +115,12 @@ def own_redis(var_dir: Path) -> OwnRedis:
 def _locked(path: Path, lock: int) -> OwnRedis:
     port, password = _saved(path)
     _wait_for_previous(path, lock, port, password)
-    if problem := unread_file(path.parent):
-        raise CannotStart(*problem)
+    _check_files(path.parent)
     server = OwnRedis(
         path.parent,
-        lock,
+        lock=lock,
+        append_only=True,
+        ends_with_parent=True,
         port=port if port and is_free(port) else free_port(),
         password=password or secrets.token_urlsafe(24),
         program=_program(path.parent),
@@ -140,12 +139,39 @@ def _not_writable(path: Path, error: OSError) -> CannotStart:
 
 def _program(directory: Path) -> Path:
     """Return the first server program that can read the files of a directory."""
-    if suitable := next((program for program in servers() if can_read(program, directory)), None):
+    is_split = (directory / _MANIFEST).exists()
+    if suitable := next((each for each in servers() if not is_split or server_version(each) >= (7, 0)), None):
         return suitable
     raise CannotStart(
         f"{directory} was written by Redis 7 or newer, and {find_server()} is older: it would start empty",
         "install redis-server 7 or newer, or valkey-server",
     )
+
+
+def _check_files(directory: Path) -> None:
+    """Raise `CannotStart` if an append-only server would ignore one of the files."""
+    old, snapshot = directory / "appendonly.aof", directory / "dump.rdb"
+    parts = _parts(directory / _MANIFEST)
+    if snapshot.exists() and not old.exists() and not parts:
+        raise CannotStart(
+            f"{snapshot} would be ignored: an append-only Redis starts empty if there is only a snapshot",
+            f"move it away; or make an append-only file from it: start redis-server --dir {directory} --appendonly no, "
+            "run redis-cli CONFIG SET appendonly yes, and stop it when INFO persistence says aof_rewrite_in_progress:0",
+        )
+    if old.exists() and len(parts) > 1:
+        newer = (directory / _MANIFEST).parent
+        raise CannotStart(
+            f"{old} would be ignored: an older Redis wrote it after a newer one had written {newer}",
+            "move away the one whose jobs you do not need",
+        )
+
+
+def _parts(manifest: Path) -> list[str]:
+    """Return the parts that a manifest lists; only one while Redis 7 takes over the file of an older release."""
+    try:
+        return [line for line in manifest.read_text(encoding="utf-8").splitlines() if line.startswith("file ")]
+    except FileNotFoundError:
+        return []
 
 
 def _wait_for_previous(path: Path, lock: int, port: int, password: str) -> None:

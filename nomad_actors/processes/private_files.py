@@ -8,7 +8,6 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 UMASK = 0o077
@@ -28,10 +27,7 @@ def make_files_private() -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Create a directory (0700) with its missing parents.
-
-    Raises `OSError`.
-    """
+    """Create a directory (0700) with its missing parents; raises `OSError`."""
     missing = [directory for directory in (path, *path.parents) if not directory.exists()]
     for directory in reversed(missing):
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -71,7 +67,7 @@ def write_new(path: Path, text: str) -> bool:
         return True
 
 
-@contextmanager
+@contextlib.contextmanager
 def _draft(path: Path, text: str) -> Iterator[Path]:
     """Yield the path of a temporary file next to `path` that contains `text` and is synced to disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from .. import logs
 from ..errors import CannotStart, NomadError, SettingsError
+from ..logs.setup import is_program_configured
 from ..settings import Settings
 from .private_files import in_words, make_files_private, make_private, our_files
 
@@ -41,7 +42,7 @@ def settings_or_exit() -> Iterator[Settings]:
         yield Settings.from_env(os.environ)
     except SettingsError as error:
         for problem in error.problems:
-            if logs.is_program_configured():
+            if is_program_configured():
                 logger.critical(f"wrong setting: {problem}")
             else:
                 # Plain text: the log's own settings may be wrong.

@@ -22,71 +22,59 @@ class Complaint:
     """A kind of problem; a log line with any of the texts reports it."""
 
     texts: tuple[str, ...]
-    #: Severity PROBLEM if data was lost or the server cannot continue; WARNING if it repaired the problem itself.
-    finding: Finding
+    #: PROBLEM if data was lost or the server cannot continue; WARNING if it repaired the problem itself.
+    severity: Severity
+    cause: str
+    remedy: str
     #: A line with one of these means that earlier lines of this kind are resolved.
     solved: tuple[str, ...] = ()
-
-
-def _found(severity: Severity, cause: str, remedy: str) -> Finding:
-    return Finding("redis log", severity, cause, remedy)
 
 
 COMPLAINTS = (
     Complaint(
         ("sending an error to its AOF-loading-client",),
-        _found(
-            Severity.PROBLEM,
-            "it dropped commands while it loaded its append-only file: jobs are lost",
-            "stop it and copy its directory: the commands are in the append-only file until it is rewritten; then "
-            "give its user `default` all permissions (user default off ~* &* +@all) and start it again",
-        ),
+        Severity.PROBLEM,
+        "it dropped commands while it loaded its append-only file: jobs are lost",
+        "stop it and copy its directory: the commands are in the append-only file until it is rewritten; then "
+        "give its user `default` all permissions (user default off ~* &* +@all) and start it again",
     ),
     Complaint(
         ("Bad file format reading the append only file", "Unknown command", "Error reading the RDB preamble"),
-        _found(
-            Severity.PROBLEM,
-            "it cannot read its append-only file",
-            "copy its directory, then repair the file: redis-check-aof --fix (of the same release as the server)",
-        ),
+        Severity.PROBLEM,
+        "it cannot read its append-only file",
+        "copy its directory, then repair the file: redis-check-aof --fix (of the same release as the server)",
     ),
     Complaint(
         ("Can't handle RDB format version",),
-        _found(
-            Severity.PROBLEM,
-            "its files were written by a newer release",
-            "start that release or a later one",
-        ),
+        Severity.PROBLEM,
+        "its files were written by a newer release",
+        "start that release or a later one",
     ),
     Complaint(
         ("Address already in use", "Failed listening on port"),
-        _found(
-            Severity.PROBLEM,
-            "another program uses its port",
-            "stop that program; `make run` chooses another port when it is restarted",
-        ),
+        Severity.PROBLEM,
+        "another program uses its port",
+        "stop that program; `make run` chooses another port when it is restarted",
     ),
     Complaint(
         ("Error writing to the AOF file", "Short write while writing to the AOF file", "No space left on device"),
-        _found(Severity.PROBLEM, "it could not write its append-only file", "free disk space on its host: df -h"),
+        Severity.PROBLEM,
+        "it could not write its append-only file",
+        "free disk space on its host: df -h",
         # The first ends failing writes, the second a rewrite that alone ran out of space.
         solved=("AOF write error looks solved", "Background AOF rewrite finished successfully"),
     ),
     Complaint(
         ("Can't open the append-only file", "Can't open or create append-only", "Fatal error loading the DB"),
-        _found(
-            Severity.PROBLEM,
-            "it cannot open its files",
-            "check that its directory exists and that its user may read and write it",
-        ),
+        Severity.PROBLEM,
+        "it cannot open its files",
+        "check that its directory exists and that its user may read and write it",
     ),
     Complaint(
         ("short read while loading the AOF", "because aof-load-truncated is enabled"),
-        _found(
-            Severity.WARNING,
-            "the end of its append-only file was incomplete and was cut off, as after a power failure",
-            "nothing after a power failure (at most a second of changes is lost); otherwise check the disk",
-        ),
+        Severity.WARNING,
+        "the end of its append-only file was incomplete and was cut off, as after a power failure",
+        "nothing after a power failure (at most a second of changes is lost); otherwise check the disk",
     ),
 )
 
@@ -118,7 +106,8 @@ def complaints(lines: Sequence[str]) -> list[Found]:
     for complaint in COMPLAINTS:
         matching = [line for line in _unsolved(lines, complaint) if _has(line, complaint.texts)]
         if matching:
-            found.append(Found(complaint.finding, len(matching), matching[0]))
+            finding = Finding("redis log", complaint.severity, complaint.cause, complaint.remedy)
+            found.append(Found(finding, len(matching), matching[0]))
     return found
 
 

@@ -3,7 +3,7 @@
 Used by `make run` on one host and by the demo. Each program has its own process group, so that Ctrl-C in the terminal
 reaches only us and we decide the order of stopping; if we are killed, the kernel kills the programs.
 
-A program that others need (a `Foundation`, such as Redis) must be ready before the programs added after it start, also
+A program that others need (a `Dependency`, such as Redis) must be ready before the programs added after it start, also
 after a restart, and it stops after they have ended.
 """
 
@@ -36,8 +36,6 @@ POLL_SECONDS = 0.1
 STUCK_SECONDS = 30.0
 #: How long such a program may take to stop: it has to save its data.
 FOUNDATION_STOP_SECONDS = 15.0
-_UNEXPECTED_END = "it ended as if it had been stopped, but nobody stopped it"
-_NEEDS_OPERATOR = "cannot start until an operator acts on its message; retrying slowly"
 
 
 @dataclass
@@ -118,7 +116,7 @@ class Supervisor:
     ) -> None:
         """Add a program; its output goes to the file `output`, or to ours by default.
 
-        With `foundation`, the programs added after it need it.
+        With `dependency`, the programs added after it need it.
         """
         self._children.append(_Child(name, command, environ, restart, output, dependency, pass_fds))
 
@@ -151,19 +149,18 @@ class Supervisor:
         """
         for group in self._in_stop_order():
             if any(child.dependency for child in group):
-                self._stop(group, FOUNDATION_STOP_SECONDS)
+                self._stop(group, FOUNDATION_STOP_SECONDS, lambda: False)
             else:
                 self._stop(group, timeout_seconds, at_once)
         if self._thread is not None:
             self._thread.join()
 
     def kill(self) -> None:
-        """Kill every program."""
         for group in self._in_stop_order():
             self._kill(group)
 
     def _in_stop_order(self) -> Iterator[list[_Child]]:
-        """Yield the groups of programs that stop together, the last added first; a `Foundation` is a separate group."""
+        """Yield the groups of programs that stop together, the last added first; a `Dependency` is a separate group."""
         group: list[_Child] = []
         for child in reversed(self._children):
             if child.dependency is None:
@@ -174,9 +171,7 @@ class Supervisor:
                 group = []
         yield group
 
-    def _stop(
-        self, group: Sequence[_Child], timeout_seconds: float, at_once: Callable[[], bool] = lambda: False
-    ) -> None:
+    def _stop(self, group: Sequence[_Child], timeout_seconds: float, at_once: Callable[[], bool]) -> None:
         with self._lock:
             for child in group:
                 child.stopping = True
@@ -262,7 +257,8 @@ class Supervisor:
             logger.error("ended, restarting", program=child.name, code=code, **how)
         elif steady or code != child.last_code:
             # Logged once until it has run steadily: the program logs at each start what to do.
-            logger.error(_NEEDS_OPERATOR, program=child.name, code=code, every_seconds=backoff)
+            event = "cannot start until an operator acts on its message; retrying slowly"
+            logger.error(event, program=child.name, code=code, every_seconds=backoff)
         child.last_code = code
 
 
@@ -273,7 +269,7 @@ def _why_ended(child: _Child, code: int | None) -> str | None:
         memory = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"killed by {_signal_name(-code)}{memory}"
     if code == 0 and child.restart and child.dependency is None:
-        return _UNEXPECTED_END
+        return "it ended as if it had been stopped, but nobody stopped it"
     return child.dependency.last_log_lines() if child.dependency is not None else None
 
 

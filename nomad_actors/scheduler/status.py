@@ -15,7 +15,7 @@ from ..clock import Clock
 from ..findings import Finding, Severity
 from ..queues import Queues
 from ..queues.job import Job
-from ..settings.redis_cli import redis_cli
+from ..settings.redis_urls import redis_cli
 from ..thresholds import SCHEDULES as LIMITS
 from .book import Schedules
 from .changes import ScheduleState

@@ -32,18 +32,13 @@ def is_loopback_host(name: str) -> bool:
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Return the networks of a comma-separated list of addresses and networks.
-
-    Raises `ValueError`.
-    """
+    """Return the networks of a comma-separated list of addresses and networks; raises `ValueError`."""
     return tuple(ipaddress.ip_network(word.strip()) for word in text.split(","))
 
 
 def parse_prefix(text: str) -> str:
-    """Return the prefix of the admin's paths, such as /nomad, without a trailing slash.
-
-    Raises `ValueError`, also for a prefix that begins with /admin, because the admin's own paths do.
-    """
+    """Return the prefix of the admin's paths, such as /nomad, without a trailing slash; raises `ValueError`."""
+    # Not one that begins with /admin, because the admin's own paths do.
     if not re.fullmatch(r"(?!/admin(/|$))(/[A-Za-z0-9][A-Za-z0-9._~-]{0,99}){1,10}/?", text):
         raise ValueError(text)
     return text.rstrip("/")

@@ -20,7 +20,6 @@ VIEWER = "viewer"
 OPERATOR = "operator"
 ROLES = (VIEWER, OPERATOR)
 
-TOKEN_BYTES = 32
 ALLOWED = (
     "comma-separated name:role:sha256 entries, role viewer or operator, each name once; "
     "make one with `nomad token NAME --role viewer|operator`"
@@ -52,7 +51,7 @@ class AdminToken:
 
 def new_token() -> str:
     """Return a new random token of 256 bits."""
-    return secrets.token_urlsafe(TOKEN_BYTES)
+    return secrets.token_urlsafe(32)
 
 
 def may_be_token(text: str) -> bool:
@@ -66,20 +65,14 @@ def digest_of(token: str) -> str:
 
 
 def token_entry(name: str, role: str, token: str) -> AdminToken:
-    """Return the entry of a token.
-
-    Raises `WrongEntry` for an invalid name or role.
-    """
+    """Return the entry of a token; raises `WrongEntry` for an invalid name or role."""
     if not _NAME.fullmatch(name):
         raise WrongEntry(f"{name!r:.80} is not a valid name (allowed: {_NAMES})")
     return _entry(f"{name}:{role}:{digest_of(token)}", "the entry")
 
 
 def parse_tokens(text: str) -> tuple[AdminToken, ...]:
-    """Return the entries of NOMAD_ADMIN_TOKENS.
-
-    Raises `WrongEntry`.
-    """
+    """Return the entries of NOMAD_ADMIN_TOKENS; raises `WrongEntry`."""
     found: dict[str, AdminToken] = {}
     for number, word in enumerate(text.split(","), 1):
         token = _entry(word.strip(), f"entry {number}")
@@ -100,17 +93,13 @@ def find_token(tokens: Iterable[AdminToken], presented: str) -> AdminToken | Non
 
 
 def require_tokens_beyond_loopback(settings: Settings) -> None:
-    """Check that an admin that other machines can reach has tokens: the local token is only for this machine.
-
-    Raises `SettingsError`.
-    """
+    """Raise `SettingsError` if other machines can reach an admin with only the local token, which is for this one."""
     if not settings.admin_tokens and not is_loopback_host(settings.admin_host):
-        raise SettingsError(
-            [
-                f"ADMIN_HOST is {settings.admin_host!r} and NOMAD_ADMIN_TOKENS is not set; allowed: 127.0.0.1, ::1 or "
-                "localhost, or any address with tokens (`nomad token NAME --role operator` makes one)"
-            ]
+        problem = (
+            f"ADMIN_HOST is {settings.admin_host!r} and NOMAD_ADMIN_TOKENS is not set; allowed: 127.0.0.1, ::1 or "
+            "localhost, or any address with tokens (`nomad token NAME --role operator` makes one)"
         )
+        raise SettingsError([problem])
 
 
 def _entry(text: str, which: str) -> AdminToken:

@@ -1,12 +1,17 @@
-"""Validation of Redis URLs, including by redis-py itself: an invalid one stops the start and names the problem."""
+"""Redis URLs: their validation, including by redis-py itself, and the `redis-cli` command line for one."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlsplit
 
 from ..errors import NomadError
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 ALLOWED = (
     "redis://[user:password@]host:6379/0, rediss://… or unix:///path/of.sock "
@@ -24,10 +29,7 @@ class WrongRedisUrl(NomadError, ValueError):
 
 
 def check_redis_url(text: str) -> str:
-    """Return the URL if it is valid; nothing connects.
-
-    Raises `WrongRedisUrl`.
-    """
+    """Return the URL if it is valid, else raise `WrongRedisUrl`; nothing connects."""
     try:
         url = urlsplit(text)
         port = url.port
@@ -88,3 +90,26 @@ def _check_by_redis_py(text: str) -> None:
     except (ValueError, TypeError, RedisError) as error:
         # The message cannot quote a secret: only options that were checked above or are not secret.
         raise WrongRedisUrl(f"redis-py rejects it: {error}") from None
+
+
+def redis_cli(settings: Settings) -> str:
+    """Return the `redis-cli` command for the queues' Redis; the password comes from a file or a prompt."""
+    if settings.redis_url_file is not None:
+        return f'redis-cli -u "$(cat {shlex.quote(str(settings.redis_url_file))})"'
+    url = urlsplit(settings.redis_url)
+    words = ["redis-cli"]
+    if url.scheme == "unix":
+        words += ["-s", url.path]
+    else:
+        words += ["-h", url.hostname or "localhost", "-p", str(url.port or 6379)]
+    words += ["--tls"] if url.scheme == "rediss" else []
+    words += ["-n", database] if (database := _database(url)) != "0" else []
+    words += ["--user", unquote(url.username)] if url.username else []
+    words += ["--askpass"] if url.password else []
+    return shlex.join(words)
+
+
+def _database(url: SplitResult) -> str:
+    """Return the database number of a URL: from its query, or else its path."""
+    in_path = "" if url.scheme == "unix" else url.path.strip("/")
+    return parse_qs(url.query).get("db", [in_path])[0] or "0"

@@ -27,7 +27,6 @@ from .admin_tokens import AdminToken, WrongEntry, parse_tokens
 from .redis_urls import ALLOWED as REDIS_URLS_ALLOWED
 from .redis_urls import WrongRedisUrl, check_redis_url
 from .secret_url import SecretUrl
-from .token_keys import ALLOWED as KEYS_ALLOWED
 from .values import RetentionLimit
 
 #: The file in `var_dir` where `nomad run all` saves the address and password of the Redis that it starts.
@@ -42,10 +41,11 @@ _OLD_NAMES = {
     "NOMAD_MAX_RETRIES": "BULLMQ_MAX_RETRIES",
     "NOMAD_RETRY_DELAY": "BULLMQ_RETRY_DELAY",
 }
+#: The ends of the names of variables whose values errors do not show.
+_SECRETS = ("_SECRET", "_PASSWORD", "_TOKENS", "_KEYS", "_DSN", "_URL")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 DEFAULT_USER_AGENT = "nomad-actors/0.1.0 (set ESI_USER_AGENT to your contact)"
-
 
 _DEFAULT = Retention()
 _COMPLETED = RetentionLimit(_DEFAULT.completed, _DEFAULT.completed_ms)
@@ -137,7 +137,6 @@ class Settings:
 
     @property
     def cache_url(self) -> SecretUrl:
-        """The Redis URL of the ESI cache."""
         return self.redis_cache_url or self.redis_url
 
     @property
@@ -148,10 +147,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
-        """Read the settings from `environ`.
-
-        Raises `SettingsError` with every invalid variable, its value and the allowed values.
-        """
+        """Read the settings; raises `SettingsError` with every invalid variable, its value and the allowed values."""
         return _Reader(environ).read()
 
 
@@ -168,17 +164,14 @@ class Origin(NamedTuple):
 
 
 def read_with_origins(environ: Mapping[str, str]) -> tuple[Settings, Mapping[str, Origin]]:
-    """Read the settings from `environ`; return them with the origin of each, by attribute.
-
-    Raises as `Settings.from_env`.
-    """
+    """Return the settings as `Settings.from_env` does, with the origin of each by attribute."""
     reader = _Reader(environ)
     return reader.read(), reader.origins
 
 
 def is_secret(variable: str) -> bool:
     """Return whether a variable's value must be hidden; False for URLs, which hide only their password."""
-    return _is_secret(variable) and not variable.endswith("_URL")
+    return variable.endswith(_SECRETS) and not variable.endswith("_URL")
 
 
 class _Reader:
@@ -213,7 +206,7 @@ class _Reader:
         self._take("sentry_dsn", "SENTRY_DSN", values.dsn, "a project's DSN, such as https://KEY@sentry.example.org/1")
         self._take("esi_base_url", "ESI_BASE_URL", values.tls_url, values.TLS_URL_ALLOWED)
         self._take("sso_base_url", "SSO_BASE_URL", values.tls_url, values.TLS_URL_ALLOWED)
-        self._take("token_keys", "NOMAD_TOKEN_KEYS", values.token_keys, KEYS_ALLOWED)
+        self._take("token_keys", "NOMAD_TOKEN_KEYS", values.token_keys, values.TOKEN_KEYS_ALLOWED)
         self._take("admin_tokens", "NOMAD_ADMIN_TOKENS", parse_tokens, TOKENS_ALLOWED)
         self._take("admin_hosts", "NOMAD_ADMIN_HOSTS", values.hosts, "comma-separated host names without ports")
         self._take(
@@ -309,7 +302,7 @@ class _Reader:
         try:
             return parse(text)
         except ValueError as error:
-            shown = "(hidden)" if _is_secret(name) else repr(text)
+            shown = "(hidden)" if name.endswith(_SECRETS) else repr(text)
             why = f", and {error}" if isinstance(error, (WrongEntry, WrongRedisUrl)) else ""
             self._problems.append(f"{name} is {shown}{why}; allowed: {allowed}")
             return default
@@ -330,7 +323,3 @@ def _saved_url(path: Path) -> str | None:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
         return None
-
-
-def _is_secret(name: str) -> bool:
-    return name.endswith(("_SECRET", "_PASSWORD", "_TOKENS", "_KEYS", "_DSN", "_URL"))

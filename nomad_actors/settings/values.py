@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
 from collections.abc import Callable
@@ -10,7 +12,6 @@ from urllib.parse import urlsplit
 
 from .addresses import is_loopback_host
 from .admin_tokens import WrongEntry
-from .token_keys import is_strong
 
 _RETENTION = re.compile(r"([0-9]{1,9})/([0-9]{1,6})([mhd])")
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -128,6 +129,9 @@ def words(text: str) -> tuple[str, ...]:
     return found
 
 
+TOKEN_KEYS_ALLOWED = "comma-separated keys of 32 random bytes (openssl rand -base64 32), newest first"
+
+
 def token_keys(text: str) -> tuple[str, ...]:
     keys = words(text)
     if not is_strong(keys[0]):
@@ -136,6 +140,26 @@ def token_keys(text: str) -> tuple[str, ...]:
             "unchanged after a new one"
         )
     return keys
+
+
+def is_strong(key: str) -> bool:
+    """Return whether a key that encrypts tokens is hexadecimal or base64 of at least 32 bytes that look random."""
+    decoded = _decoded(key)
+    # 32 random bytes have about 30 different values; fewer than 16 do not occur by chance.
+    return len(decoded) >= 32 and len(set(decoded)) >= 16
+
+
+def _decoded(key: str) -> bytes:
+    try:
+        # Try this first: hexadecimal is also valid base64, but of other bytes.
+        return bytes.fromhex(key)
+    except ValueError:
+        pass
+    bare = key.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def modules(text: str) -> tuple[str, ...]:

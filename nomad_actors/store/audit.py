@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import Field
 from sqlalchemy.engine import Connection, Row
 
 from ..clock import Clock
+from ..response_model import ResponseModel
 from .database import Database
 from .invalid_rows import MAX_MS, fits
 from .schema import audit_log
@@ -55,41 +57,28 @@ class AuditedRequest:
     body_sha256: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class AuditEntry(AuditedRequest):
-    """One row of the log; `ended_ms` is None for a change whose outcome was not written."""
+class AuditEntry(ResponseModel):
+    """A requested change, or a refused request."""
 
-    id: int
-    at_ms: int
-    refused: bool
-    reason: str | None
-    ended_ms: int | None
+    id: str
+    at_ms: int = Field(alias="at", description="ms since the epoch")
+    request_id: str
+    actor: str
+    role: str
+    peer: str
+    method: str
+    path: str
+    endpoint: str | None = Field(description="the path's pattern; null if no endpoint has the path, and in old entries")
+    queue: str | None = Field(alias="queueName")
+    job_id: str | None
+    schedule: str | None = Field(alias="scheduleName")
+    body: str | None = Field(description="shortened, without secrets")
+    body_bytes: int | None = Field(alias="bodyLength", description="size of the received body in bytes")
+    body_sha256: str | None = Field(description="hash of the received body in hex")
+    reason: str | None = Field(alias="refused", description="the reason of a refusal, in a word; null for a change")
+    ended_ms: int | None = Field(alias="endedAt", description="ms since the epoch; null if the result is unknown")
     status: int | None
     error: str | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the entry as the API and the command line show it."""
-        return {
-            "id": str(self.id),
-            "at": self.at_ms,
-            "requestId": self.request_id,
-            "actor": self.actor,
-            "role": self.role,
-            "peer": self.peer,
-            "method": self.method,
-            "path": self.path,
-            "endpoint": self.endpoint,
-            "queueName": self.queue,
-            "jobId": self.job_id,
-            "scheduleName": self.schedule,
-            "body": self.body,
-            "bodyLength": self.body_bytes,
-            "bodySha256": self.body_sha256,
-            "refused": self.reason,
-            "endedAt": self.ended_ms,
-            "status": self.status,
-            "error": self.error,
-        }
 
 
 class Audit:
@@ -198,7 +187,7 @@ class Audit:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         entries = [_entry(row) for row in rows[:limit]]
-        return entries, entries[-1].id if len(rows) > limit else None
+        return entries, rows[limit - 1].entry_id if len(rows) > limit else None
 
 
 def _insert(connection: Connection, request: AuditedRequest, at_ms: int, *, refused: bool, **ended: object) -> int:
@@ -244,7 +233,9 @@ def _entry(row: Row[tuple[object, ...]]) -> AuditEntry:
     if not values.pop("is_valid"):
         values |= {name: _readable(name, value) for name, value in values.items()}
         values["error"] = f"another program changed this row; only readable values are shown; {values['error'] or ''}"
-    return AuditEntry(id=values.pop("entry_id"), **values)
+    # In JSON `refused` is the reason.
+    del values["refused"]
+    return AuditEntry.model_construct(**values, id=str(values["entry_id"]))
 
 
 def _readable(name: str, value: object) -> object:

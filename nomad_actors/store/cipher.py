@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from ..errors import NomadError, SettingsError
 from ..logs.known_secrets import KNOWN
 from ..settings import Settings
-from ..settings.token_keys import ALLOWED
+from ..settings.values import TOKEN_KEYS_ALLOWED
 from .database import Database
 from .key_file import KEY_FILE, make_key, read_key
 from .login_keys import refuse_lost_keys, stored_logins_by_key
@@ -70,7 +70,7 @@ class TokenCipher:
         path = settings.var_dir / KEY_FILE
         if not settings.database_url.startswith("sqlite"):
             raise SettingsError(
-                [f"NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: {ALLOWED}, the same on every host"]
+                [f"NOMAD_TOKEN_KEYS is not set; accepted with PostgreSQL: {TOKEN_KEYS_ALLOWED}, the same on every host"]
             )
         with closing(Database(settings.database_url)) as database:
             refuse_lost_keys(stored_logins_by_key(database), [], str(path))
@@ -78,10 +78,7 @@ class TokenCipher:
 
     @classmethod
     def at_hand(cls, settings: Settings) -> TokenCipher | None:
-        """Return a cipher with the existing keys, or None if there are none.
-
-        Raises `SettingsError` if the key file is invalid.
-        """
+        """Return a cipher with the existing keys, None without keys; raises `SettingsError` for an invalid key file."""
         if settings.token_keys:
             return cls([key.get_secret_value() for key in settings.token_keys])
         if not settings.database_url.startswith("sqlite"):
@@ -90,17 +87,13 @@ class TokenCipher:
         return None if key is None else cls([key], str(settings.var_dir / KEY_FILE))
 
     def encrypt(self, token: str, *, character_id: int, kind: TokenKind) -> str:
-        """Return `token` encrypted for the database."""
         nonce = os.urandom(_NONCE_BYTES)
         cipher = self._ciphers[self.current_key_id]
         sealed = nonce + cipher.encrypt(nonce, token.encode(), _bound_to(character_id, kind))
         return f"{_FORMAT}.{self.current_key_id}.{base64.b64encode(sealed).decode()}"
 
     def decrypt(self, stored: str, *, character_id: int, kind: TokenKind) -> str:
-        """Return the decrypted token.
-
-        Raises `UndecryptableToken` if the key is missing or the value does not belong to this character.
-        """
+        """Return the decrypted token; raises `UndecryptableToken` without its key, or for another character's token."""
         form, _, rest = stored.partition(".")
         key_id, _, text = rest.partition(".")
         if form != _FORMAT or key_id not in self._ciphers:

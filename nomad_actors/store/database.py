@@ -37,7 +37,8 @@ POOL_SIZE, POOL_OVERFLOW = 10, 40
 class Database:
     """One database, by URL: `sqlite:///path` or `postgresql://…`; it connects on first use.
 
-    The first transaction of a process creates or migrates the schema. Raises `SettingsError` for an invalid URL.
+    The first transaction of a process creates or migrates the schema. Raises `SettingsError` for an invalid URL; every
+    method raises `Unavailable` if the database does not answer or is not a database.
 
     Parameters:
       wait_ms: SQLite: how long a transaction waits for this process's writers, and then for those of other processes
@@ -67,15 +68,11 @@ class Database:
 
     @property
     def was_used(self) -> bool:
-        """Whether this process has used the database."""
         return self._ready_pid == os.getpid()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Yield a connection in a read-only transaction with one consistent view.
-
-        Raises `Unavailable` if the database does not answer.
-        """
+        """Yield a connection in a read-only transaction with one consistent view."""
         self.migrate()
         self._check_file()
         with _translated(self.url), self._in_time(), self.engine.begin() as connection:
@@ -83,21 +80,15 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Yield a connection in a write transaction; keep it short, without other I/O inside.
-
-        Raises `Unavailable` if the database does not answer.
-        """
+        """Yield a connection in a write transaction; keep it short, without other I/O inside."""
         self.migrate()
         self._check_file()
         with self._turn(), _translated(self.url), self._in_time(), self._writer.begin() as connection:
             yield connection
 
     def migrate(self) -> None:
-        """Create or migrate the schema, once per process; several processes may do so at the same time.
-
-        Raises `Unavailable` if the database does not answer, `SchemaTooNew` if a newer release migrated it.
-        """
-        if self._ready_pid == os.getpid():
+        """Create or migrate the schema, once per process; several processes may do so at the same time."""
+        if self.was_used:
             return
         began_mono = time.monotonic()
         # The thread that migrates gives up after half of this time.
@@ -118,31 +109,24 @@ class Database:
 
     def _migrate(self) -> None:
         if self._ready_pid:
-            self._after_fork()
+            # A forked child must neither use nor close its parent's connections.
+            self.engine.dispose(close=False)
+            self._write_lock = threading.Lock()
         with _translated(self.url), self._in_time(each_seconds=MIGRATION_SECONDS):
             self._revision = bring_up_to_date(self._writer, self._wait_seconds)
 
     def check_revision(self, connection: Connection) -> None:
-        """Check that the database has not been migrated since this process began to use it.
-
-        Raises `SchemaTooNew`.
-        """
+        """Raise `SchemaTooNew` if the database has been migrated since this process began to use it."""
         check_revision(connection, self._revision)
 
     def schema(self) -> Schema:
-        """Return the schema of the database, without migrating it.
-
-        Raises `Unavailable` if it does not answer or is not a database.
-        """
+        """Return the schema of the database, without migrating it."""
         with self.unmigrated() as connection:
             return schema_of(connection)
 
     @contextmanager
     def unmigrated(self) -> Iterator[Connection]:
-        """Yield a read-only connection without migrating the schema.
-
-        Raises `Unavailable` if the database does not answer or is not a database.
-        """
+        """Yield a read-only connection without migrating the schema."""
         if self.was_used:
             self._check_file()
         try:
@@ -152,14 +136,10 @@ class Database:
             raise Unavailable(f"the database cannot be read: {error.orig}") from error
 
     def close(self) -> None:
-        """Close all connections that no transaction uses."""
         self.engine.dispose()
 
     def _check_file(self) -> None:
-        """Check that the file was not moved, deleted or replaced: later writes would be lost when this process ends.
-
-        Raises `Unusable`.
-        """
+        """Raise `Unusable` if the file was moved or replaced: later writes would be lost when this process ends."""
         current = self._current_file()
         if current == self._file:
             return
@@ -186,11 +166,6 @@ class Database:
             return self._file
         return found.st_dev, found.st_ino
 
-    def _after_fork(self) -> None:
-        # A forked child must neither use nor close its parent's connections.
-        self.engine.dispose(close=False)
-        self._write_lock = threading.Lock()
-
     def _in_time(self, **limits: float) -> AbstractContextManager[None]:
         """Limit the time of the queries inside, for databases that may never answer."""
         if self.is_sqlite:
@@ -211,10 +186,7 @@ class Database:
 
 @contextmanager
 def _held(lock: threading.Lock, seconds: float | None, why: str) -> Iterator[None]:
-    """Hold a lock, after waiting at most `seconds` (None: without limit).
-
-    Raises `Unavailable` with `why` if the lock is not free in time.
-    """
+    """Hold a lock; raise `Unavailable` with `why` if it is not free within `seconds` (None: without limit)."""
     if not lock.acquire(timeout=-1 if seconds is None else seconds):
         raise Unavailable(f"the database does not answer: {why} for {(seconds or 0) * 1000:.0f} ms")
     try:
@@ -248,7 +220,10 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
         if url.get_backend_name() == "sqlite":
             options["connect_args"] = {"timeout": busy_ms / 1000}
         else:
-            options |= _postgres_options(url, wait_ms)
+            from .postgres import connect_options
+
+            options |= {"pool_pre_ping": True, "connect_args": connect_options(url.query, wait_ms)}
+            options |= {} if wait_ms is None else {"pool_timeout": wait_ms / 1000}
         engine = sa.create_engine(url, **options)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
@@ -262,13 +237,6 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
     return engine
 
 
-def _postgres_options(url: URL, wait_ms: int | None) -> dict[str, Any]:
-    from .postgres import connect_options
-
-    options: dict[str, Any] = {"pool_pre_ping": True, "connect_args": connect_options(url.query, wait_ms)}
-    return options if wait_ms is None else {**options, "pool_timeout": wait_ms / 1000}
-
-
 def _connect_postgres(_dialect: object, _record: object, arguments: Any, options: Any) -> Any:
     from .postgres import Connection
 
@@ -279,14 +247,10 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # The driver's own BEGIN is deferred and comes late; `_begin_sqlite` begins explicitly.
     connection.isolation_level = None
     # Replace bytes that are not UTF-8: they would fail every query that reads them.
-    connection.text_factory = _text
+    connection.text_factory = functools.partial(str, encoding="utf-8", errors="replace")
     connection.execute("PRAGMA foreign_keys = ON")
     # FULL, not WAL's usual NORMAL: a rotated refresh token must survive a power failure, because the old one is dead.
     connection.execute("PRAGMA synchronous = FULL")
-
-
-def _text(stored: bytes) -> str:
-    return stored.decode("utf-8", "replace")
 
 
 def _begin_sqlite(busy_ms: int, connection: Connection) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import CannotStart, SettingsError
 from ..processes.private_files import make_directory, write_new
-from ..settings.token_keys import is_strong
+from ..settings.values import is_strong
 
 KEY_FILE = "token.key"
 
@@ -17,10 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_key(directory: Path) -> str | None:
-    """Return the key in `directory`, or None if there is no key file.
-
-    Raises `SettingsError` if the file cannot be read, or contains no key that is strong enough.
-    """
+    """Return the key in `directory`, or None without a key file; raises `SettingsError` if the file is unusable."""
     path = directory / KEY_FILE
     try:
         if not os.path.lexists(path):

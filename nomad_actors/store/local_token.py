@@ -23,14 +23,11 @@ _ATTEMPTS = 5
 
 
 class NoLocalToken(NomadError):
-    """Raised if the token file cannot be used; the message says what to do."""
+    """Raised by every use of the token file if that fails; the message says what to do."""
 
 
 def read_token(directory: Path) -> str | None:
-    """Return the token in `directory`, or None if there is no file.
-
-    Raises `NoLocalToken` if the file cannot be read or contains no token.
-    """
+    """Return the token in `directory`, or None if there is no file."""
     path = directory / TOKEN_FILE
     try:
         token = path.read_text(encoding="utf-8").strip()
@@ -44,10 +41,7 @@ def read_token(directory: Path) -> str | None:
 
 
 def read_or_make_token(directory: Path) -> str:
-    """Return the token in `directory`, and create it if it is missing; only one of several processes creates it.
-
-    Raises `NoLocalToken`.
-    """
+    """Return the token in `directory`, and create it if it is missing; only one of several processes creates it."""
     # Another process may delete the file after we created it.
     for _ in range(_ATTEMPTS):
         token = read_token(directory)
@@ -58,10 +52,7 @@ def read_or_make_token(directory: Path) -> str:
 
 
 def replace_token(directory: Path) -> None:
-    """Replace the token in `directory`: the old one, its links and its sessions are no longer valid.
-
-    Raises `NoLocalToken`.
-    """
+    """Replace the token in `directory`: the old one, its links and its sessions are no longer valid."""
     _write(directory, replace=True)
 
 
@@ -71,10 +62,7 @@ def entry_of(token: str) -> AdminToken:
 
 
 def new_link(directory: Path, admin_url: str, now_ms: int) -> str:
-    """Return a link to the admin at `admin_url` that logs in once, within `LINK_MINUTES`.
-
-    Raises `NoLocalToken`.
-    """
+    """Return a link to the admin at `admin_url` that logs in once, within `LINK_MINUTES`."""
     return f"{admin_url}/admin/login?once={new_code(read_or_make_token(directory), now_ms)}"
 
 

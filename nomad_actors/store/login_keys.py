@@ -7,7 +7,7 @@ count: its token is useless.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -43,10 +43,7 @@ def logins_by_key(connection: Connection) -> Mapping[str, int]:
 
 
 def stored_logins_by_key(database: Database) -> Mapping[str, int]:
-    """Return `logins_by_key` of a database, without creating or migrating it.
-
-    Raises `Unavailable`.
-    """
+    """Return `logins_by_key` of a database without migrating it; raises `Unavailable`."""
     # Also False for a directory that we may not read; writing to it will report that.
     if database.is_sqlite and not os.path.exists(database.url.database or ""):
         return {}
@@ -54,14 +51,13 @@ def stored_logins_by_key(database: Database) -> Mapping[str, int]:
         return logins_by_key(connection)
 
 
-def refuse_lost_keys(logins: Mapping[str, int], key_ids: Iterable[str], source: str) -> None:
+def refuse_lost_keys(logins: Mapping[str, int], key_ids: Sequence[str], source: str) -> None:
     """Raise `KeyIsLost` if logins were encrypted with a key that is not in `key_ids`, the keys of `source`."""
-    ids = list(key_ids)
-    lost = {key_id: count for key_id, count in logins.items() if key_id not in ids}
+    lost = {key_id: count for key_id, count in logins.items() if key_id not in key_ids}
     if not lost:
         return
     stored = " and ".join(f"{counted(count, 'login')} with key {key_id}" for key_id, count in sorted(lost.items()))
-    present = f"{source} contains key {', '.join(ids)}" if ids else f"{source} is missing"
+    present = f"{source} contains key {', '.join(key_ids)}" if key_ids else f"{source} is missing"
     commands = "; ".join(f"nomad forget-key {key_id}" for key_id in sorted(lost))
     raise KeyIsLost(
         f"the database has {stored}, but {present}",

@@ -55,10 +55,7 @@ def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> str:
 
 
 def check_revision(connection: Connection, revision: str) -> None:
-    """Check that the database still has `revision`, with which this process began.
-
-    Raises `SchemaTooNew`.
-    """
+    """Raise `SchemaTooNew` if the database no longer has `revision`, with which this process began."""
     found = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if found != revision:
         raise SchemaTooNew(
@@ -78,12 +75,10 @@ class Schema:
 
     @property
     def is_current(self) -> bool:
-        """Whether no migration is needed."""
         return self.found == self.head
 
     @property
     def is_too_new(self) -> bool:
-        """Whether a newer release migrated it."""
         return self.found is not None and not self.is_known
 
 

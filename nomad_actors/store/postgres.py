@@ -63,7 +63,6 @@ class Connection(psycopg.Connection[Any]):
     """A connection that raises `ConnectionTimeout` and is closed if a response does not arrive in time."""
 
     def wait(self, gen: PQGen[Result], interval: float = _POLL_SECONDS, timeout: float | None = None) -> Result:
-        """Wait for a response."""
         try:
             return super().wait(gen, interval, _left() if timeout is None else min(timeout, _left()))
         except _WaitTimeout as error:

@@ -38,17 +38,14 @@ class LinkUsed(NomadError):
 
 
 class AdminSessions:
-    """The sessions and revoked tokens in `database`."""
+    """The sessions and revoked tokens in `database`; every method raises `Unavailable`."""
 
     def __init__(self, database: Database, *, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     def begin(self, session: AdminSession, *, link: str | None = None) -> None:
-        """Save a new session; `link` is the one-time link that started it.
-
-        Raises `LinkUsed` if the link has already been used, `Unavailable`.
-        """
+        """Save a new session; raises `LinkUsed` if `link`, the one-time link that started it, has been used."""
         now_ms, row = self._clock.now_ms(), admin_sessions.c
         old = sa.select(row.id_hash).where(row.expires_ms < now_ms - KEEP_MS).limit(STEP_ROWS)
         values = {**vars(session), "link": link, "created_ms": now_ms, "seen_ms": now_ms}
@@ -62,10 +59,7 @@ class AdminSessions:
             raise LinkUsed("the link has already been used") from error
 
     def find(self, id_hash: str) -> AdminSession | None:
-        """Return an active session and save its use; None if it has expired, was ended, or its token was revoked.
-
-        Raises `Unavailable`.
-        """
+        """Return an active session and save its use; None if it has expired, was ended, or its token was revoked."""
         now_ms, row = self._clock.now_ms(), admin_sessions.c
         columns = [row[name] for name in AdminSession.__dataclass_fields__]
         is_revoked = sa.exists().where(admin_revoked_tokens.c.digest == row.token_digest)
@@ -88,20 +82,14 @@ class AdminSessions:
         return AdminSession(**values)
 
     def end(self, id_hash: str) -> None:
-        """End a session for every admin.
-
-        Raises `Unavailable`.
-        """
+        """End a session for every admin."""
         row = admin_sessions.c
         with self._database.write() as connection:
             ended = sa.update(admin_sessions).where(row.id_hash == id_hash, row.ended_ms.is_(None))
             connection.execute(ended.values(ended_ms=self._clock.now_ms()))
 
     def revoke(self, digest: str, name: str, by: str) -> bool:
-        """Revoke a token, by its SHA-256, in every admin; return False if it was already revoked.
-
-        Raises `Unavailable`.
-        """
+        """Revoke a token, by its SHA-256, in every admin; return False if it was already revoked."""
         values = {"digest": digest, "name": name, "revoked_ms": self._clock.now_ms(), "by": by[:120]}
         try:
             with self._database.write() as connection:
@@ -112,10 +100,7 @@ class AdminSessions:
         return True
 
     def is_revoked(self, digest: str) -> bool:
-        """Return whether a token, given by its SHA-256, was revoked.
-
-        Raises `Unavailable`.
-        """
+        """Return whether a token, given by its SHA-256, was revoked."""
         row = admin_revoked_tokens.c
         with self._database.read() as connection:
             return connection.scalar(sa.select(row.digest).where(row.digest == digest)) is not None

@@ -19,7 +19,7 @@ def upsert(
     *,
     unchanged: Sequence[str] = (),
 ) -> None:
-    """Insert `rows`, which all have the same columns; for an existing key, replace all columns except `keep`.
+    """Insert `rows`, which all have the same columns; for an existing key, replace all columns except `unchanged`.
 
     If two of the rows have the same key, the last one is used.
     """

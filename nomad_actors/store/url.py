@@ -20,10 +20,7 @@ _DRIVERS = {
 
 
 def parse(text: str) -> URL:
-    """Return the URL of a supported database.
-
-    Raises `SettingsError` with the problem, but never with the password.
-    """
+    """Return the URL of a supported database; raises `SettingsError`, which never contains the password."""
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
@@ -37,10 +34,7 @@ def parse(text: str) -> URL:
 
 
 def check_options(url: URL) -> None:
-    """Check that the driver accepts every option of a URL; nothing connects.
-
-    Raises `SettingsError` with the option and the driver's message.
-    """
+    """Raise `SettingsError` for an option of a URL that the driver does not accept; nothing connects."""
     check = _check_sqlite if url.get_backend_name() == "sqlite" else _check_postgres
     for name, value in url.query.items():
         try:

@@ -4,8 +4,7 @@ from ..clock import ManualClock
 from ..processes.local_redis import LocalRedis, NoRedisServer
 from .fault_proxy import Command, FaultProxy
 from .waiting import wait_until
-from .worker_process import WorkerProcess
-from .workers import running
+from .workers import WorkerProcess, running
 
 __all__ = [
     "Command",

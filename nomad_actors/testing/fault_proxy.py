@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+import hiredis
+
 from ..broker.scripts import scripts
 
 
@@ -32,8 +34,7 @@ class FaultProxy:
     port: int = 0
     seen: list[str] = field(default_factory=list)
     cuts: list[str] = field(default_factory=list)
-    _before: Chooser | None = None
-    _after: Chooser | None = None
+    _choosers: dict[str, Chooser] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -45,31 +46,24 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """The URL of Redis through this proxy."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def cut_before(self, chooser: Chooser) -> None:
         """Cut the connection at the next chosen command instead of forwarding it, once."""
         with self._lock:
-            self._before = chooser
+            self._choosers["before"] = chooser
 
     def cut_after(self, chooser: Chooser) -> None:
         """Let Redis execute the next chosen command, then cut the connection instead of replying, once."""
         with self._lock:
-            self._after = chooser
-
-    def count(self) -> int:
-        """Return the number of commands so far."""
-        with self._lock:
-            return len(self.seen)
+            self._choosers["after"] = chooser
 
     def forget(self) -> None:
         """Cancel pending cuts."""
         with self._lock:
-            self._before = self._after = None
+            self._choosers.clear()
 
     def close(self) -> None:
-        """Close the proxy and all its connections."""
         # Shutdown wakes the accepting thread; closing alone would not.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -101,11 +95,11 @@ class FaultProxy:
         try:
             while (raw := _read_value(requests)) is not None:
                 command = self._command(raw)
-                if self._must_cut("_before", command):
+                if self._must_cut("before", command):
                     break
                 server.sendall(raw)
                 reply = _read_value(replies)
-                if reply is None or self._must_cut("_after", command):
+                if reply is None or self._must_cut("after", command):
                     break
                 client.sendall(reply)
         except OSError:
@@ -118,7 +112,9 @@ class FaultProxy:
             _shut(server)
 
     def _command(self, raw: bytes) -> Command:
-        words = _words(raw)
+        reader = hiredis.Reader()
+        reader.feed(raw)
+        words: list[bytes] = reader.gets()
         name = words[0].decode().lower()
         if name in ("evalsha", "eval"):
             name = self._names.get(words[1], name)
@@ -128,10 +124,10 @@ class FaultProxy:
 
     def _must_cut(self, which: str, command: Command) -> bool:
         with self._lock:
-            chooser: Chooser | None = getattr(self, which)
+            chooser = self._choosers.get(which)
             if chooser is None or not chooser(command):
                 return False
-            setattr(self, which, None)
+            del self._choosers[which]
             self.cuts.append(command.name)
             return True
 
@@ -160,14 +156,3 @@ def _read_value(stream: BinaryIO) -> bytes | None:
             parts.append(part)
         return b"".join(parts)
     return line
-
-
-def _words(raw: bytes) -> list[bytes]:
-    """Return the words of a command from its RESP array."""
-    words, at = [], raw.index(b"\r\n") + 2
-    while at < len(raw):
-        end = raw.index(b"\r\n", at)
-        size = int(raw[at + 1 : end])
-        words.append(raw[end + 2 : end + 2 + size])
-        at = end + 4 + size
-    return words

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..clock import ManualClock
     from ..processes.local_redis import LocalRedis
     from .fault_proxy import FaultProxy
-    from .worker_process import WorkerProcess
+    from .workers import WorkerProcess
 
 #: 2026-01-01T00:00:00Z
 START_OF_CLOCK_MS = 1_767_225_600_000
@@ -78,7 +78,7 @@ def nomad_clock() -> ManualClock:
 @pytest.fixture
 def nomad_worker_process() -> Iterator[Callable[..., WorkerProcess]]:
     """`nomad_worker_process("module:broker", threads=8, environ=…, directory=…)`: started, killed after the test."""
-    from .worker_process import WorkerProcess
+    from .workers import WorkerProcess
 
     processes: list[WorkerProcess] = []
 

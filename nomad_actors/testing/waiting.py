@@ -10,10 +10,7 @@ MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.005, 0.05
 
 
 def wait_until(condition: Callable[[], object], *, timeout_seconds: float = 10.0, what: str = "") -> None:
-    """Return as soon as `condition` is true.
-
-    Raises `AssertionError` with `what` if it is not within `timeout_seconds`.
-    """
+    """Return once `condition` is true; raises `AssertionError` with `what` after `timeout_seconds`."""
     began_mono = time.monotonic()
     while not condition():
         waited_seconds = time.monotonic() - began_mono

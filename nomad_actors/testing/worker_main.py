@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 import os
+import pkgutil
 import signal
+import sys
 import threading
 
 import dramatiq
@@ -13,40 +13,28 @@ from dramatiq import Broker, Worker
 
 
 def find_broker(target: str) -> Broker:
-    """Return the broker of `module` or `module:attribute`: the attribute, its return value, or the global broker.
-
-    Raises `ImportError` or `AttributeError` if the target does not exist.
-    """
-    module_name, _, attribute = target.partition(":")
-    found = importlib.import_module(module_name)
-    for name in attribute.split(".") if attribute else ():
-        found = getattr(found, name)
+    """Return the broker of `module` or `module:attribute`: the attribute, its return value, or the global broker."""
+    found = pkgutil.resolve_name(target)
     if callable(found):
         found = found()
     return found if isinstance(found, Broker) else dramatiq.get_broker()
 
 
-def main() -> None:
-    """Run jobs until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m nomad_actors.testing.worker_main", description=__doc__)
-    parser.add_argument("target")
-    parser.add_argument("--threads", type=int, default=8)
-    parser.add_argument("--ready", type=int, help="a file descriptor to write to once the worker runs")
-    arguments = parser.parse_args()
+def main(target: str, threads: str, ready: str) -> None:
+    """Run jobs until SIGTERM; `ready` is a file descriptor to write to once the worker runs."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    broker = find_broker(arguments.target)
+    broker = find_broker(target)
     # Dramatiq's command line does this too: it starts the time limits.
     broker.emit_after("process_boot")
-    worker = Worker(broker, worker_threads=arguments.threads, worker_timeout=100)
+    worker = Worker(broker, worker_threads=int(threads), worker_timeout=100)
     worker.start()
-    if arguments.ready is not None:
-        os.write(arguments.ready, b"ready")
-        os.close(arguments.ready)
+    os.write(int(ready), b"ready")
+    os.close(int(ready))
     stop.wait()
     worker.stop()
     broker.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

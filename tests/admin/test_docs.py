@@ -21,7 +21,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from admin import api, openapi
 from admin.api.declared import Endpoint, declared
-from admin.api.models.installation import Alive
+from admin.api.models import Alive
 from chaos.conforming import Conforming
 from nomad_actors import thresholds
 from nomad_actors.version import __version__
@@ -180,7 +180,7 @@ def test_an_undeclared_parameter_is_an_error_at_import() -> None:
         """Show a queue."""
 
     with pytest.raises(
-        TypeError, match="'queue', which is not a query, a body or headers and not annotated with InPath"
+        TypeError, match="'queue', which is not a query or a body, and not annotated with InPath or InHeader"
     ):
         declared(Alive)(view)
 

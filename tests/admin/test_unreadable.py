@@ -15,7 +15,7 @@ from nomad_actors.broker.records.unreadable import Unreadable
 from nomad_actors.errors import UnreadableQueue
 from nomad_actors.health import Finding, Installation, queue_checks, schedule_checks
 from nomad_actors.scheduler.status import read_scheduler
-from nomad_actors.settings.redis_cli import redis_cli
+from nomad_actors.settings.redis_urls import redis_cli
 from nomad_actors.settings.secret_url import SecretUrl
 
 from .conftest import AdminApp

@@ -12,7 +12,6 @@ import pytest
 from nomad_actors.app import QueueAccess
 from nomad_actors.commands.explain import Explanation, explain
 from nomad_actors.commands.options import confirm
-from nomad_actors.commands.session import installation
 from nomad_actors.errors import BadInput
 from nomad_actors.logs.counted import counted, verb_for
 from nomad_actors.queues.job_type import JobType, Payload, Result
@@ -138,7 +137,7 @@ def test_a_job_that_is_about_to_start_is_explained_without_advice(
     assert waiting is not None
     with working():
         access.broker.join("shop", timeout=5000)
-        explanation = explain(installation(access), queue, waiting)
+        explanation = explain(access.clock, queue, waiting)
     assert explanation == Explanation(
         "it waits for its turn: threads are free, and workers are live", [f"nomad cancel {job_id} --reason …"]
     )

@@ -15,7 +15,7 @@ from nomad_actors.app import QueueAccess
 from nomad_actors.broker import JobBroker
 from nomad_actors.broker.records.limits import Limits, PauseScope
 from nomad_actors.health import Finding, Severity
-from nomad_actors.health.stillness import held_back, why_still
+from nomad_actors.health.queue_checks import held_back, why_still
 from nomad_actors.store.database import Database
 from nomad_actors.testing import WorkerProcess, running
 from nomad_actors.thresholds import Thresholds

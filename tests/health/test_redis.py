@@ -18,7 +18,7 @@ from nomad_actors.clock import SystemClock
 from nomad_actors.processes.local_redis import LocalRedis, free_port
 from nomad_actors.processes.redis_log import complaints
 from nomad_actors.settings import Settings
-from nomad_actors.settings.redis_cli import redis_cli
+from nomad_actors.settings.redis_urls import redis_cli
 from nomad_actors.testing import wait_until
 from tests.support import full_disk
 

@@ -149,9 +149,11 @@ def test_the_age_of_data_is_in_seconds(tmp_path: Path) -> None:
     wallet = "/characters/{character_id}/wallet"
     store.documents.save(90000001, wallet, got, as_of_ms=clock.now_ms(), next_due_ms=0)
     clock.advance(seconds=90)
-    reading = scrape.read_database(store, clock)
-    assert reading.data_age_seconds == {"/characters/{character_id}/wallet": 90.0}
-    assert reading.characters["active"] == 1
+    characters, ages = scrape.database_families(
+        store.logins.counts(), store.documents.oldest_synced_ms(), clock.now_ms()
+    )
+    assert [(sample.labels, sample.value) for sample in ages.samples] == [({"dataset": wallet}, 90.0)]
+    assert {sample.labels["status"]: sample.value for sample in characters.samples}["active"] == 1
     store.close()
 
 

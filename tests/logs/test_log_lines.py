@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from nomad_actors import logs
 from nomad_actors.broker.endings import Ended, Outcome
+from nomad_actors.logs import setup
 from nomad_actors.middleware.job_log import JobLog
 
 _PAIR = re.compile(r'([^\s="\\]+)=("(?:[^"\\]|\\.)*"|[^\s"=\\]*)(?: |$)')
@@ -78,7 +79,7 @@ def configured(log_format: str) -> io.StringIO:
     stream = io.StringIO()
     logs.configure(log_format, "info", stream)
     root = logging.getLogger()
-    root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, logs.LineHandler)]
+    root.handlers[:] = [handler for handler in root.handlers if isinstance(handler, setup.LineHandler)]
     return stream
 
 

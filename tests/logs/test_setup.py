@@ -16,6 +16,7 @@ import pytest
 import structlog
 
 from nomad_actors import logs
+from nomad_actors.logs import redaction, setup
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDSEFSQUNURVI6RVZFOjEifQ.c2lnbmF0dXJlLWhlcmU"
 REFRESH_TOKEN = "gEy-8fP2kq0aT1m4ZsBvXw"
@@ -158,7 +159,7 @@ def test_a_field_named_like_a_secret_is_hidden_and_its_neighbours_are_not(lines)
     assert fields["refresh_token"] == logs.HIDDEN
     assert fields["nested"] == {"password": logs.HIDDEN, "user": "u"}
     assert (fields["token_refreshes"], fields["queue"]) == (4, "token-refresh")
-    assert logs.hide_secrets("", {"password": 20931, "tokens": 4}) == {"password": logs.HIDDEN, "tokens": 4}
+    assert redaction.hide_secrets("", {"password": 20931, "tokens": 4}) == {"password": logs.HIDDEN, "tokens": 4}
 
 
 @pytest.mark.parametrize(
@@ -169,9 +170,9 @@ def test_a_field_named_like_a_secret_is_hidden_and_its_neighbours_are_not(lines)
     ],
 )
 def test_a_secret_is_recognised_by_any_spelling_of_its_fields_name(name):
-    assert logs.hide_secrets(name, REFRESH_TOKEN) == logs.HIDDEN
-    assert logs.hide_secrets("x", {"deep": [{name: REFRESH_TOKEN}]}) == {"deep": [{name: logs.HIDDEN}]}
-    assert logs.hide_secrets("x", [(name, REFRESH_TOKEN), ("host", "h")]) == [[name, logs.HIDDEN], ["host", "h"]]
+    assert redaction.hide_secrets(name, REFRESH_TOKEN) == logs.HIDDEN
+    assert redaction.hide_secrets("x", {"deep": [{name: REFRESH_TOKEN}]}) == {"deep": [{name: logs.HIDDEN}]}
+    assert redaction.hide_secrets("x", [(name, REFRESH_TOKEN), ("host", "h")]) == [[name, logs.HIDDEN], ["host", "h"]]
 
 
 def test_hiding_a_hidden_text_again_changes_nothing():
@@ -221,7 +222,7 @@ def test_no_part_of_a_secret_is_left_where_a_text_is_cut():
     for before in range(60):
         for after in range(60):
             text = f"{'one two ' * 5}{'z' * before} refresh_token={REFRESH_TOKEN} {'three ' * 3}{'z' * after}"
-            shown = logs.redact(logs.shortened(text, 80))
+            shown = logs.redact(redaction.shortened(text, 80))
             assert not [part for at in range(18) if (part := REFRESH_TOKEN[at : at + 5]) in shown], shown
 
 
@@ -258,7 +259,7 @@ def test_configuring_again_leaves_one_line_for_each_event(lines):
     stream = lines()
     logging.getLogger("a").warning("once")
     assert stream.getvalue().count("once") == 1
-    assert sum(isinstance(h, logs.LineHandler) for h in logging.getLogger().handlers) == 1
+    assert sum(isinstance(h, setup.LineHandler) for h in logging.getLogger().handlers) == 1
 
 
 def test_written_lines_do_not_mix_with_those_of_other_threads(lines):
@@ -267,7 +268,7 @@ def test_written_lines_do_not_mix_with_those_of_other_threads(lines):
 
     def write() -> None:
         for _ in range(200):
-            logs.write_lines(block * 3)
+            setup.write_lines(block * 3)
             logging.getLogger("t").info("y" * 50)
 
     threads = [threading.Thread(target=write) for _ in range(4)]
@@ -282,7 +283,7 @@ def test_written_lines_do_not_mix_with_those_of_other_threads(lines):
 
 def test_writing_to_a_closed_stream_raises_nothing(lines):
     lines().close()
-    logs.write_lines("lost\n")
+    setup.write_lines("lost\n")
 
 
 def test_a_logger_works_before_anything_is_configured():
@@ -343,4 +344,4 @@ def test_alembic_logs_migrations_but_not_checks(lines):
 
 
 def test_time_is_utc_with_milliseconds():
-    assert logs.format_time(0.0019) == "1970-01-01T00:00:00.001Z"
+    assert setup.format_time(0.0019) == "1970-01-01T00:00:00.001Z"

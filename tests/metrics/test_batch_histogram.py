@@ -6,7 +6,7 @@ import random
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from nomad_actors.metrics.batch_histogram import BatchHistogram
+from nomad_actors.metrics.definitions import BatchHistogram
 
 
 def test_a_batch_equals_single_observations() -> None:

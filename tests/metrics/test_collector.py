@@ -10,22 +10,22 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from nomad_actors.broker.client.queue_facts import KnownWorker, QueueCounts, QueueFacts, RunningJob
+from nomad_actors.broker.client.server import ServerFacts
+from nomad_actors.broker.client.slots import StoredSchedule
 from nomad_actors.errors import Unavailable
 from nomad_actors.health.queue_families import queue_families
-from nomad_actors.metrics.collector import ScrapeCollector
-from nomad_actors.metrics.exposition import joined, render
-from nomad_actors.metrics.readings import (
-    DatabaseReading,
-    RedisReading,
-    ScheduleReading,
-    database_families,
-    redis_families,
-)
+from nomad_actors.health.scrape import database_families, schedule_families, server_families
+from nomad_actors.metrics.exposition import ScrapeCollector, joined, render
 from nomad_actors.queues.snapshot import QueueSnapshot
+from nomad_actors.scheduler import JobSchedule
+from nomad_actors.scheduler.changes import ScheduleState
+from nomad_actors.scheduler.status import SchedulerSnapshot, ScheduleSnapshot
 
 ATTEMPTS = {("esi-data-refresh", "failed"): 7, ("unknown", "failed"): 0}
 COUNTS = {"waiting": 3, "active": 1, "delayed": 0, "completed": 7, "failed": 2, "paused": 0}
 NOW_MS = 1_790_000_000_000.0
+#: When a daily schedule is due.
+MIDNIGHT_MS = 1_793_491_200_000
 FACTS = QueueFacts(
     counts=QueueCounts(NOW_MS, 3, 1, 0, 7, 2, 0, recovered=4, poison=1),
     redis_ms=NOW_MS,
@@ -41,6 +41,21 @@ FACTS = QueueFacts(
 def families_of(name: str) -> Iterable[Metric]:
     queue = QueueSnapshot(name=name, concurrency=1, job_types=(), job_names=(), state=FACTS)
     return queue_families([queue], {}, {name: ATTEMPTS})
+
+
+def schedule_snapshot(name: str, *, enabled: bool, last_success_ms: int | None, missed: int) -> ScheduleSnapshot:
+    stored = StoredSchedule("cache-cleanup", name, 1, enabled, MIDNIGHT_MS, None, {}, missed=missed)
+    schedule = JobSchedule(
+        name=name,
+        description="",
+        expression="0 0 * * *",
+        queue=stored.queue,
+        job_type="clean-caches",
+        data={},
+        enabled=enabled,
+    )
+    state = ScheduleState(schedule, stored, declared=False, overridden=())
+    return ScheduleSnapshot(state, [], last_success_ms, {}, paused=False)
 
 
 def registry_of(families: Iterable[Metric]) -> CollectorRegistry:
@@ -90,37 +105,28 @@ def test_all_metrics_of_a_queue_are_exported() -> None:
 
 
 def test_a_schedule_is_exported_without_unknown_values() -> None:
-    schedules = {
-        "daily": ScheduleReading(
-            enabled=True,
-            last_success_seconds=1_790_000_000,
-            start_due_seconds=1_790_086_400.5,
-            success_due_seconds=1_790_172_800.5,
-            missed=2,
-        ),
-        "off": ScheduleReading(
-            enabled=False, last_success_seconds=None, start_due_seconds=None, success_due_seconds=None, missed=0
-        ),
-    }
-    registry = registry_of(redis_families(RedisReading(schedules=schedules)))
+    on = schedule_snapshot("daily", enabled=True, last_success_ms=MIDNIGHT_MS, missed=2)
+    off = schedule_snapshot("off", enabled=False, last_success_ms=None, missed=0)
+    registry = registry_of(schedule_families(SchedulerSnapshot([off, on], [], 0)))
 
     def value(name: str, schedule: str) -> float | None:
         return registry.get_sample_value(f"nomad_schedule_{name}", {"schedule": schedule})
 
     assert (value("enabled", "daily"), value("enabled", "off")) == (1, 0)
-    assert value("last_success_timestamp_seconds", "daily") == 1_790_000_000
-    assert value("start_due_timestamp_seconds", "daily") == 1_790_086_400.5
-    assert value("success_due_timestamp_seconds", "daily") == 1_790_172_800.5
+    assert value("last_success_timestamp_seconds", "daily") == MIDNIGHT_MS / 1000
+    assert value("start_due_timestamp_seconds", "daily") == MIDNIGHT_MS / 1000 + 86_400
+    assert value("success_due_timestamp_seconds", "daily") == MIDNIGHT_MS / 1000 + 2 * 86_400
     assert value("success_due_timestamp_seconds", "off") is None
     assert value("last_success_timestamp_seconds", "off") is None
     assert value("start_due_timestamp_seconds", "off") is None
 
 
 def test_values_that_a_managed_redis_does_not_report_are_missing() -> None:
-    silent = registry_of(redis_families(RedisReading()))
+    silent = registry_of(server_families(ServerFacts(0, 0)))
     names = ("nomad_redis_memory_bytes", "nomad_redis_memory_limit_bytes", "nomad_redis_persistence_ok")
     assert [silent.get_sample_value(name) for name in names] == [None, None, None]
-    registry = registry_of(redis_families(RedisReading(memory_bytes=9, memory_limit_bytes=0, persistence_ok=False)))
+    facts = ServerFacts(0, 0, used_memory_bytes=9, max_memory_bytes=0, append_only=True, append_ok=False)
+    registry = registry_of(server_families(facts))
     assert [registry.get_sample_value(name) for name in names] == [9, 0, 0]
 
 
@@ -141,8 +147,9 @@ def test_a_failed_source_is_reported_instead_of_zeros_and_the_others_stay(
     base = CollectorRegistry()
     Counter("good_total", "Good.", registry=base).inc()
     source.error = error
-    database = DatabaseReading(characters={"active": 2}, data_age_seconds={})
-    registry = joined(base, ScrapeCollector({"redis": source, "database": lambda: database_families(database)}))
+    registry = joined(
+        base, ScrapeCollector({"redis": source, "database": lambda: database_families({"active": 2}, {}, 0)})
+    )
     body = render(registry, "")[0].decode()
     assert 'nomad_collector_success{source="redis"} 0.0' in body
     assert 'nomad_collector_success{source="database"} 1.0' in body
@@ -163,7 +170,7 @@ def test_a_source_that_fails_half_way_exports_nothing() -> None:
 
 
 def test_no_metric_is_exported_twice(source: _Source) -> None:
-    registry = joined(ScrapeCollector({"redis": source, "database": lambda: database_families(DatabaseReading())}))
+    registry = joined(ScrapeCollector({"redis": source, "database": lambda: database_families({}, {}, 0)}))
     body, _ = render(registry, "application/openmetrics-text")
     names = [family.name for family in text_string_to_metric_families(body.decode())]
     assert len(names) == len(set(names))

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import promql_parser
 
+from nomad_actors.broker.client.server import ServerFacts
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.health.queue_families import queue_families
-from nomad_actors.metrics.collector import ScrapeCollector
+from nomad_actors.health.scrape import database_families, schedule_families, server_families
 from nomad_actors.metrics.definitions import (
     ESI_ERROR_LIMIT_REMAINING,
     REGISTRY,
     SCHEDULER,
     TOKEN_REFRESH_OUTCOMES,
 )
-from nomad_actors.metrics.readings import DatabaseReading, RedisReading, database_families, redis_families
+from nomad_actors.metrics.exposition import ScrapeCollector
+from nomad_actors.scheduler.status import SchedulerSnapshot
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
@@ -24,7 +26,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 def exported() -> set[str]:
     collected = [REGISTRY, SCHEDULER, ScrapeCollector({}), ESI_ERROR_LIMIT_REMAINING]
     families = [family for each in collected for family in each.collect()]
-    families += [*redis_families(RedisReading()), *database_families(DatabaseReading()), *queue_families([], {}, {})]
+    families += [*queue_families([], {}, {}), *schedule_families(SchedulerSnapshot([], [], 0))]
+    families += [*server_families(ServerFacts(0, 0)), *database_families({}, {}, 0)]
     suffix = {"counter": "_total", "info": "_info"}
     return {f.name + suffix.get(f.type, "") for f in families if f.name.startswith("nomad_")}
 

@@ -23,7 +23,7 @@ from prometheus_client.registry import Collector
 
 from nomad_actors.app import create_app
 from nomad_actors.metrics import server as server_module
-from nomad_actors.metrics.server import LIMITS, MetricsServer, serve, serve_or_log
+from nomad_actors.metrics.server import LIMITS, MetricsServer, serve_or_log
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.settings import Settings
 from tests.support.processes import ROOT, environ_for, program
@@ -43,7 +43,7 @@ def get(port: int, path: str = "/metrics", accept: str = ""):
 
 def test_port_zero_picks_a_free_port_and_logs_it(registry, caplog):
     caplog.set_level(logging.INFO)
-    server = serve(0, registry)
+    server = MetricsServer(0, registry)
     try:
         with get(server.port) as response:
             assert b"apples_total 3.0" in response.read()
@@ -55,7 +55,7 @@ def test_port_zero_picks_a_free_port_and_logs_it(registry, caplog):
 
 
 def test_another_path_is_not_found(registry):
-    server = serve(0, registry)
+    server = MetricsServer(0, registry)
     try:
         with pytest.raises(urllib.error.HTTPError) as refused:
             get(server.port, "/")
@@ -74,7 +74,7 @@ def test_a_failed_scrape_gets_a_response_and_is_logged(registry, caplog):
             return ()
 
     registry.register(Faulty())
-    server = serve(0, registry)
+    server = MetricsServer(0, registry)
     try:
         with pytest.raises(urllib.error.HTTPError) as refused:
             get(server.port)
@@ -87,17 +87,17 @@ def test_a_failed_scrape_gets_a_response_and_is_logged(registry, caplog):
 
 
 def test_a_closed_server_frees_its_port(registry):
-    server = serve(0, registry)
+    server = MetricsServer(0, registry)
     port = server.port
     server.close()
-    serve(port, registry).close()
+    MetricsServer(port, registry).close()
 
 
 def test_a_taken_port_is_skipped_and_logged(registry, caplog):
     caplog.set_level(logging.INFO)
-    first = serve(0, registry)
-    second = serve(first.port, registry)
-    third = serve(first.port, registry)
+    first = MetricsServer(0, registry)
+    second = MetricsServer(first.port, registry)
+    third = MetricsServer(first.port, registry)
     taken = f"{first.port}" if second.port == first.port + 1 else f"{first.port}-{second.port - 1}"
     assert first.port < second.port < third.port
     for server in (first, second, third):
@@ -107,13 +107,13 @@ def test_a_taken_port_is_skipped_and_logged(registry, caplog):
 
 
 def test_a_port_whose_last_connection_is_not_forgotten_yet_is_free(registry):
-    server = serve(0, registry)
+    server = MetricsServer(0, registry)
     # The server closes first, so the kernel holds this connection in TIME_WAIT.
     assert "apples_total 3.0" in send(server, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     server.close()
     waiting = [each for each in psutil.net_connections("tcp") if each.status == "TIME_WAIT"]
     assert server.port in {each.laddr.port for each in waiting}
-    second = serve(server.port, registry)
+    second = MetricsServer(server.port, registry)
     assert second.port == server.port
     second.close()
 
@@ -143,13 +143,13 @@ def test_processes_that_search_at_once_each_find_a_port(wait_until, tmp_path):
 SERVING = """
 import os, sys
 from prometheus_client import CollectorRegistry, Gauge
-from nomad_actors.metrics.server import serve
+from nomad_actors.metrics.server import MetricsServer
 
 registry = CollectorRegistry()
 Gauge("pid", "Whose it is.", registry=registry).set(os.getpid())
 print("ready", flush=True)
 sys.stdin.readline()
-print(serve(int(sys.argv[1]), registry).port, flush=True)
+print(MetricsServer(int(sys.argv[1]), registry).port, flush=True)
 sys.stdin.readline()
 """
 
@@ -159,7 +159,7 @@ def test_without_a_free_port_one_line_names_the_ports_and_the_setting(registry, 
     port = free_port()
     with socket.create_server(("127.0.0.1", port)):
         with pytest.raises(OSError, match=f"{port}.*taken.*NOMAD_METRICS_PORT"):
-            serve(port, registry)
+            MetricsServer(port, registry)
         assert serve_or_log(port, registry) is None
     (record,) = [r for r in caplog.records if r.levelno >= logging.ERROR]
     assert str(port) in record.nomad_fields["error"]
@@ -168,12 +168,12 @@ def test_without_a_free_port_one_line_names_the_ports_and_the_setting(registry, 
 def test_the_search_ends_at_the_last_port(registry, monkeypatch):
     monkeypatch.setattr(server_module, "MAX_PORT", port := free_port())
     with socket.create_server(("127.0.0.1", port)), pytest.raises(OSError, match=f"ports {port} of"):
-        serve(port, registry)
+        MetricsServer(port, registry)
 
 
 def test_an_address_that_is_not_ours_is_named_and_no_other_port_is_tried(registry):
     with pytest.raises(OSError, match=r"port 9191 of 192\.0\.2\.1 for metrics cannot be used"):
-        serve(9191, registry, "192.0.2.1")
+        MetricsServer(9191, registry, "192.0.2.1")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_an_address_that_is_not_ours_is_named_and_no_other_port_is_tried(registr
     [("", 200), ("?service=workers", 200), ("?service=scheduler", 404), ("?service=workers&service=scheduler", 404)],
 )
 def test_a_scrape_of_another_service_on_the_same_range_of_ports_is_refused(registry, query, status):
-    server = serve(0, registry, service="workers")
+    server = MetricsServer(0, registry, service="workers")
     response = send(server, f"GET /metrics{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     server.close()
     assert response.startswith(f"HTTP/1.1 {status} ")
@@ -190,7 +190,7 @@ def test_a_scrape_of_another_service_on_the_same_range_of_ports_is_refused(regis
 
 
 def test_it_listens_only_on_the_loopback(registry):
-    server = serve(0, registry)
+    server = MetricsServer(0, registry)
     try:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.2", server.port), timeout=5)
@@ -200,7 +200,7 @@ def test_it_listens_only_on_the_loopback(registry):
 
 @pytest.fixture
 def server(registry) -> Iterator[MetricsServer]:
-    server = serve(0, registry, hosts=("metrics.example.org",))
+    server = MetricsServer(0, registry, hosts=("metrics.example.org",))
     yield server
     server.close()
 

@@ -19,7 +19,7 @@ import pytest
 from nomad_actors import logs
 from nomad_actors.broker.broker import JobBroker
 from nomad_actors.metrics.definitions import REGISTRY
-from nomad_actors.middleware import middleware_for
+from nomad_actors.middleware.order import middleware_for
 from nomad_actors.settings import Settings
 
 
@@ -106,7 +106,7 @@ import os
 import dramatiq
 from nomad_actors import logs
 from nomad_actors.broker.broker import JobBroker
-from nomad_actors.middleware import middleware_for
+from nomad_actors.middleware.order import middleware_for
 from nomad_actors.settings import Settings
 
 settings = Settings.from_env(os.environ)

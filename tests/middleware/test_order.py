@@ -6,8 +6,8 @@ import pytest
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import Retries
 
-from nomad_actors.middleware import middleware_for
 from nomad_actors.middleware.job_context import JobContext
+from nomad_actors.middleware.order import middleware_for
 from nomad_actors.middleware.sentry import Sentry
 from nomad_actors.settings import Settings
 

@@ -8,7 +8,7 @@ from dramatiq.brokers.stub import StubBroker
 from dramatiq.middleware import Retries
 from periodiq import PeriodiqMiddleware, cron
 
-from nomad_actors.middleware.periodic_option import PeriodicOption
+from nomad_actors.middleware.order import PeriodicOption
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 

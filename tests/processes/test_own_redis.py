@@ -21,7 +21,7 @@ from nomad_actors.errors import SettingsError, Unavailable
 from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.processes.own_redis import RunsAlready, own_redis
 from nomad_actors.settings import OWN_REDIS, Settings
-from nomad_actors.settings.redis_cli import redis_cli
+from nomad_actors.settings.redis_urls import redis_cli
 
 
 @pytest.fixture

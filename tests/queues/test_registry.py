@@ -25,7 +25,7 @@ from nomad_actors.errors import (
     UnknownState,
     WrongState,
 )
-from nomad_actors.middleware import middleware_for
+from nomad_actors.middleware.order import middleware_for
 from nomad_actors.queues import CallOptions, NewJob, Queues, current_job
 from nomad_actors.queues.job_type import JobType, Payload, Result
 from nomad_actors.queues.policy import Backoff, Priority

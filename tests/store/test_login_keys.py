@@ -17,7 +17,7 @@ from nomad_actors.errors import CannotStart, SettingsError
 from nomad_actors.health import Finding, file_checks
 from nomad_actors.settings import Settings
 from nomad_actors.settings.secret_url import SecretUrl
-from nomad_actors.settings.token_keys import is_strong
+from nomad_actors.settings.values import is_strong
 from nomad_actors.store import KeyIsLost, Store, TokenCipher
 from nomad_actors.store.database import Database
 from nomad_actors.store.key_file import make_key

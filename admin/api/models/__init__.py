@@ -1,1 +1,0 @@
-"""The models of the responses: the schemas of the OpenAPI document."""
