@@ -193,7 +193,8 @@ def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | Non
     )
 
 
-def _limiter(settings: Settings, clock: Clock) -> Limiter:
+def open_limiter(settings: Settings, clock: Clock) -> Limiter:
+    """Return the limits of ESI and SSO that all processes with these settings share."""
     client = redis.Redis.from_url(
         settings.redis_url,
         socket_timeout=5.0,
@@ -213,7 +214,7 @@ def _limiter(settings: Settings, clock: Clock) -> Limiter:
 
 def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) -> Services:
     http = http_session(settings.esi_user_agent)
-    limiter = _limiter(settings, clock)
+    limiter = open_limiter(settings, clock)
     cipher = TokenCipher.from_settings(settings)
     return Services(
         settings=settings,

@@ -1,4 +1,4 @@
-"""The four job types, and the functions that add their jobs.
+"""Our job types, and the functions that add their jobs.
 
 To add a job type, write a module like these and add its job type to `JOB_TYPES`.
 """

@@ -86,7 +86,8 @@ from nomad_actors.broker.scripts import scripts
 from nomad_actors.queues import Queues
 from nomad_actors.settings import Settings
 broker = JobBroker(url="redis://localhost:1")
-declared = Queues(broker, settings=Settings(), clock=SystemClock())._retention("shop").completed
+Queues(broker, settings=Settings(), clock=SystemClock()).declare("shop")
+declared = broker.queues["shop"].retention.completed
 written = "local KEEP_COMPLETED = 777\\n" in scripts()["settle"].source.decode()
 print(broker.retention.completed, Settings().keep_completed.jobs, declared, written)
 """
@@ -96,8 +97,9 @@ def test_another_default_of_the_retention_is_a_change_of_one_file(tmp_path: Path
     copied = shutil.copytree(PACKAGE, tmp_path / "nomad_actors", ignore=shutil.ignore_patterns("__pycache__"))
     path = copied / "retention.py"
     text = path.read_text(encoding="utf-8")
-    assert text.count("completed: int = 1_000") == 1
-    path.write_text(text.replace("completed: int = 1_000", "completed: int = 777"), encoding="utf-8")
+    changed, count = re.subn(r"completed: int = [\d_]+", "completed: int = 777", text)
+    assert count == 1
+    path.write_text(changed, encoding="utf-8")
     command = [sys.executable, "-c", SHOWS_RETENTION]
     shown = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True)
     assert shown.stdout == "777 777 777 True\n", shown.stderr

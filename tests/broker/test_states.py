@@ -31,6 +31,7 @@ from nomad_actors.broker.states import (
     in_words,
 )
 from nomad_actors.queues.bulk import ACTIONS
+from nomad_actors.queues.bulk.operation import BulkOperation
 from nomad_actors.queues.job import JobState
 from nomad_actors.queues.queue import CLEANABLE
 
@@ -302,5 +303,6 @@ def test_what_callers_may_name_is_read_from_the_table() -> None:
     assert {name: set(states) for name, states in ACTIONS.items()} == {
         action.value: set(allowed_names(action)) for action in Action if action is not Action.CLEAN
     }
+    assert get_args(BulkOperation.model_fields["action"].annotation) == tuple(ACTIONS)
     assert set(CLEANABLE) == {"waiting", "paused", "delayed", "completed", "failed"}
     assert in_words(allowed(Action.CANCEL)) == "waiting, delayed or active"

@@ -14,8 +14,10 @@ import pytest
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.broker.records.limits import PauseScope
+from nomad_actors.broker.states import in_words
+from nomad_actors.commands.bulk import _PAST_TENSE
 from nomad_actors.commands.session import who
-from nomad_actors.queues.bulk import Operation, Operations
+from nomad_actors.queues.bulk import ACTIONS, Operation, Operations
 from tests.support.processes import program
 
 from .conftest import Nomad
@@ -33,6 +35,13 @@ def only_operation(access: QueueAccess) -> Operation:
     """Return the only stored operation."""
     (operation,) = Operations(access.queues).all()
     return operation
+
+
+def test_the_command_knows_every_action(nomad: Nomad) -> None:
+    assert set(_PAST_TENSE) == set(ACTIONS)
+    shown = " ".join(nomad("bulk", "--help").stdout.split())
+    assert f"{in_words(ACTIONS)}. [required]" in shown
+    assert f"{in_words(ACTIONS).capitalize()} many jobs" in shown
 
 
 def test_a_dry_run_only_counts(nomad: Nomad, nomad_json: NomadJson, order: Order, access: QueueAccess) -> None:

@@ -1,4 +1,4 @@
-"""The demo as users first run it: all four job types on the real system, no effect on another Redis, nothing left."""
+"""The demo as users first run it: all our job types on the real system, no effect on another Redis, nothing left."""
 
 from __future__ import annotations
 

@@ -121,6 +121,7 @@ def test_nothing_is_sent_while_a_limit_is_in_force(
     [
         Reply(200, HTML),
         Reply(200, b""),
+        *(Reply(200, body) for body in (None, "", True, [1], {"error": "Timeout"})),
         Reply(200, b'[{"id": 1}, {"i'),
         Reply(cut=True),
     ],

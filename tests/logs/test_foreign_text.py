@@ -11,6 +11,7 @@ from concurrent.futures import Future
 
 import pytest
 import structlog
+from dramatiq import Message
 from dramatiq.threading import Interrupt, raise_thread_exception
 
 from nomad_actors import logs
@@ -18,7 +19,7 @@ from nomad_actors.broker.worker import steady_log
 from nomad_actors.logs import setup
 from nomad_actors.logs.foreign_text import describe_error, is_printable, safe_repr, safe_str, safe_traceback
 from nomad_actors.logs.json_text import one_line, readable
-from nomad_actors.queues.as_job import _as_json
+from nomad_actors.queues.as_job import _data
 from tests.support.foreign_values import RAISED, HostileText, OwnBase, cancelled_task, hostile_exceptions
 
 
@@ -106,7 +107,8 @@ def test_a_log_call_never_raises(log_format: str, monkeypatch: pytest.MonkeyPatc
 
 def test_arguments_that_are_not_json_are_shown_as_far_as_possible() -> None:
     for raised in RAISED:
-        shown = _as_json({"args": [1, HostileText(raised)], "plain": 2})
+        kwargs = {"args": [1, HostileText(raised)], "plain": 2}
+        shown = _data(Message(queue_name="q", actor_name="a", args=(), kwargs=kwargs, options={}))
         assert json.loads(json.dumps(shown))["plain"] == 2
 
 

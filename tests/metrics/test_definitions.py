@@ -16,6 +16,7 @@ NAMES_OTHERS_RELY_ON = {
     "nomad_job_duration_seconds": {"queue", "actor"},
     "nomad_job_wait_seconds": {"queue", "actor"},
     "nomad_esi_requests_total": {"group", "status"},
+    "nomad_esi_not_sent_total": {"cause"},
     "nomad_esi_request_seconds": {"group"},
     "nomad_token_refresh_total": {"outcome"},
     "nomad_esi_error_limit_remaining": set(),

@@ -8,11 +8,13 @@ from typing import Any
 
 import yaml
 
+from nomad_actors.jobs import JOB_TYPES
+
 from .test_promtool import promtool
 from .test_rules import ROOT
 
-QUEUES = ("cache-cleanup", "esi-refresh", "historical-data", "token-refresh")
-SCHEDULES = ("token-refresh", "esi-data-refresh", "historical-data-collection", "cache-cleanup")
+QUEUES = tuple({job_type.queue for job_type in JOB_TYPES})
+SCHEDULES = tuple(schedule.name for job_type in JOB_TYPES for schedule in job_type.job_schedules())
 #: The required series, by metric and the label that distinguishes them.
 WATCHED: dict[str, tuple[str, tuple[str, ...]]] = {
     "nomad_job_attempts_total": ("queue", QUEUES),

@@ -20,6 +20,7 @@ import sqlalchemy
 
 from nomad_actors.errors import SettingsError
 from nomad_actors.logs.redaction import redact
+from nomad_actors.retention import Retention
 from nomad_actors.settings import Settings
 from nomad_actors.settings.admin_tokens import AdminToken
 from nomad_actors.settings.secret_url import SecretUrl
@@ -218,7 +219,7 @@ def test_concurrency_is_set_by_queue() -> None:
 def test_retention_is_set_in_general_and_by_queue() -> None:
     settings = Settings.from_env({"NOMAD_KEEP_COMPLETED": "50/90m", "NOMAD_KEEP_FAILED_ESI_REFRESH": "7/2d"})
     assert settings.keep_completed == (50, 5_400_000)
-    assert settings.keep_failed == (10_000, 604_800_000)
+    assert settings.keep_failed == (Retention().failed, Retention().failed_ms)
     assert dict(settings.queue_keep_failed) == {"esi-refresh": (7, 172_800_000)}
     assert dict(settings.queue_keep_completed) == {}
 

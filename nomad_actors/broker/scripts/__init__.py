@@ -1,8 +1,8 @@
 """The Lua scripts by name, assembled once from their files.
 
 A script is preceded by the includes that it names (``-- include: record queue``), and these by definitions from Python:
-the keys that the text uses (``KEY.waiting``, from `keys.py`) and the constants that it names
-(``-- constants: MAX_CRASHES``, from `constants.py` and the retention's defaults).
+the keys that the text uses (``KEY.waiting``, from `keys.py`), those of the states' indexes (``INDEX[state]``), and the
+constants that it names (``-- constants: MAX_CRASHES``, from `constants.py` and the retention's defaults).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib import resources
 
 from ...retention import Retention
 from .. import constants, keys
+from ..states import State
 
 _INCLUDE = re.compile(r"^-- include: (.+)$", re.MULTILINE)
 _CONSTANTS = re.compile(r"^-- constants: (.+)$", re.MULTILINE)
@@ -28,6 +29,8 @@ CONSTANTS: Mapping[str, str] = {
     "TICK": f"'{keys.TICK_FIELD.decode()}'",
     **{f"KEEP_{name.upper()}": str(value) for name, value in asdict(Retention()).items()},
 }
+#: The states with a sorted set; active jobs have no order, so they are in a hash.
+_INDEXES = [state for state in State if keys.QUEUE_KEYS[state].type == "zset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,10 @@ def _assemble(name: str) -> Script:
 
 def _declarations(text: str) -> str:
     named = dict.fromkeys(name for line in _CONSTANTS.findall(text) for name in line.split())
-    used = dict.fromkeys(_KEY.findall(text))
+    used = dict.fromkeys([*_INDEXES, *_KEY.findall(text)])
     lines = [f"local {name} = {CONSTANTS[name]}" for name in named]
     lines += ["local BASE = KEYS[1]", "local KEY = {", *(f"  {name} = {_in_lua(name)}," for name in used), "}"]
+    lines.append(f"local INDEX = {{ {', '.join(f'{state} = KEY.{state}' for state in _INDEXES)} }}")
     return "\n".join(lines)
 
 

@@ -1,10 +1,9 @@
 -- Small steps that several transitions share.
--- KEYS: 1 the queue's base; KEY.<name> is made from keys.py by the loader
+-- KEYS: 1 the queue's base; KEY.<name> and INDEX[<state>] are made from keys.py by the loader
 -- ARGV: none
--- Returns: INDEX by state, state_of(id) → state or nil, unpack_lease(value) → token, start, score, reason of a cancel;
+-- Returns: state_of(id) → state or nil, unpack_lease(value) → token, start, score, reason of a cancel;
 --          decoded(text) → table or nil, wake(), append_waiting(id, priority), append(list, …)
 -- constants: PRIORITY_STEP
-local INDEX = { waiting = KEY.waiting, delayed = KEY.delayed, completed = KEY.completed, failed = KEY.failed }
 
 -- A job is in the state whose index has its id; an id that is in no index is not a job.
 local function state_of(id)
