@@ -230,8 +230,8 @@ def esi_row() -> list[Panel]:
         ),
         graph(
             "Requests not sent, by cause",
-            """Requests to ESI and SSO that a limit or a brake stopped; their jobs are deferred. `nomad esi` shows what is
-            in force.""",
+            """Requests to ESI and SSO that a limit or a brake stopped; their jobs are deferred. `nomad esi` shows
+            what is in force.""",
             [Query(expr=rate("cause", "nomad_esi_not_sent_total"), legend="{{cause}}")],
             unit="ops",
             width=8,
