@@ -234,7 +234,7 @@ def esi_row() -> list[Panel]:
             what is in force.""",
             [Query(expr=rate("cause", "nomad_esi_not_sent_total"), legend="{{cause}}")],
             unit="ops",
-            width=8,
+            width=24,
         ),
     ]
 

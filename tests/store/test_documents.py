@@ -125,14 +125,20 @@ def test_not_modified_after_a_collection_with_dates_adds_the_other_rows(store: S
 
 def test_failures_are_counted_and_reset_by_a_success(store: Store) -> None:
     for _ in range(2):
-        store.documents.save_failure(CHARACTER, WALLET, error="502", request_id="r", next_due_ms=9)
+        store.documents.save_failure(CHARACTER, WALLET, error="502", request_id="r")
+    store.documents.save_failure(CHARACTER, WALLET, error="braked", was_asked=False)
     state = store.documents.state(CHARACTER, WALLET)
     assert state is not None
-    assert (state.failures, state.error, state.request_id, state.next_due_ms) == (2, "502", "r", 9)
+    # It is due as before, and what was not asked did not fail.
+    assert (state.failures, state.error, state.next_due_ms) == (2, "braked", store.documents._clock.now_ms())
+    store.documents.save_failure(CHARACTER, WALLET, error="403", request_id="r", refused_until_ms=77)
+    state = store.documents.state(CHARACTER, WALLET)
+    assert state is not None
+    assert (state.request_id, state.refusals, state.refused_until_ms, state.next_due_ms) == ("r", 1, 77, 77)
     _save(store, WALLET, 1.0, next_due_ms=0)
     state = store.documents.state(CHARACTER, WALLET)
     assert state is not None
-    assert (state.failures, state.error) == (0, None)
+    assert (state.failures, state.error, state.refusals, state.refused_until_ms) == (0, None, 0, None)
 
 
 def _due(store: Store, clock: ManualClock) -> list[DueRoute]:
@@ -159,7 +165,7 @@ def test_a_route_is_due_once_until_it_was_tried_or_an_hour_has_passed(store: Sto
     assert len(_due(store, clock)) == 1
     store.documents.save_queued(_due(store, clock))
     clock.advance(seconds=1)
-    store.documents.save_failure(CHARACTER, WALLET, error="e", request_id=None, next_due_ms=0)
+    store.documents.save_failure(CHARACTER, WALLET, error="e")
     assert len(_due(store, clock)) == 1
 
 

@@ -101,6 +101,35 @@ def test_strikes_are_counted_and_reset_by_a_refresh(
     assert store.logins.characters()[0].strikes == 0
 
 
+def test_logins_count_as_rejected_from_their_first_strike_on(
+    store: Store, save_login: Callable[..., None], clock: ManualClock
+) -> None:
+    save_login(CHARACTER)
+    assert store.logins.count_rejected_since(0) == 0
+    began_ms = clock.now_ms()
+    for _ in range(3):
+        assert store.logins.strike(CHARACTER, 1)
+        clock.advance(seconds=600)
+    assert store.logins.require_login(CHARACTER, 1, reason="dead")
+    assert store.logins.count_rejected_since(began_ms) == 1
+    assert store.logins.count_rejected_since(began_ms + 1) == 0
+    save_login(CHARACTER, refresh_token="new")
+    assert store.logins.count_rejected_since(0) == 0
+
+
+def test_a_rotated_token_is_saved_once_and_keeps_the_strikes(store: Store, save_login: Callable[..., None]) -> None:
+    save_login(CHARACTER)
+    store.logins.strike(CHARACTER, 1)
+    sealed = store.logins.seal(CHARACTER, "rotated")
+    assert "rotated" not in sealed
+    store.logins.save_rotated(CHARACTER, 1, sealed)
+    with pytest.raises(LoginChanged):
+        store.logins.save_rotated(CHARACTER, 1, sealed)
+    login = store.logins.get(CHARACTER)
+    assert login is not None
+    assert (login.refresh_token, login.access_token, login.version, login.strikes) == ("rotated", None, 2, 1)
+
+
 def test_a_character_that_needs_a_login_keeps_its_row_and_becomes_active_by_logging_in(
     store: Store, save_login: Callable[..., None]
 ) -> None:
@@ -111,7 +140,6 @@ def test_a_character_that_needs_a_login_keeps_its_row_and_becomes_active_by_logg
     assert character.state_reason == "the password was changed"
     assert store.logins.all() == []
     assert store.logins.counts() == {"active": 0, "needs_login": 1}
-    assert store.logins.count_needing_login_since(0) == 1
     save_login(CHARACTER, refresh_token="new")
     assert store.logins.counts() == {"active": 1, "needs_login": 0}
     login = store.logins.get(CHARACTER)
