@@ -28,7 +28,7 @@ from .routes import COMPATIBILITY_DATE, GROUPS, Route
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
 TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
-#: How long a job waits if ESI has just stopped to answer.
+#: When a job tries again if ESI has just stopped answering.
 _SOON_SECONDS = 5.0
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _KINDS = {list: "list", dict: "document", float: "number"}

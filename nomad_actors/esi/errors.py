@@ -30,7 +30,7 @@ class EsiError(NomadError):
 
 
 class EsiUnavailable(EsiError, TryLater):
-    """Raised if ESI does not answer, reports that it or a service behind it is down, or that a limit is reached."""
+    """Raised if ESI does not answer, sends an unusable response, or reports that it is down or a limit is reached."""
 
     def __init__(
         self,
@@ -53,7 +53,8 @@ class TokenUnchecked(EsiUnavailable):
 class NotSent(EsiError, TryLater):
     """Raised instead of a request to ESI or SSO for which there is no room, or that a brake stops.
 
-    `cause` is the name of the brake, bucket or concurrency limit, or `errors` for the old error limit.
+    `cause` is the name of the brake, bucket or concurrency limit; `errors` is the old error limit, and `redis` a Redis
+    that does not answer.
     """
 
     def __init__(self, message: str, *, cause: str, retry_after_seconds: float) -> None:

@@ -33,7 +33,7 @@ _AGE = re.compile(r"[0-9]{1,9}")
 class SigningKeys:
     """The keys with which SSO signs access tokens; thread-safe.
 
-    Every process copies them from `shared`, where the first one that needs them puts them for five minutes.
+    Processes share them in Redis (`shared`): the first one that needs them asks SSO and saves them for five minutes.
     """
 
     def __init__(self, http: requests.Session, *, base_url: str, clock: Clock, shared: redis.Redis) -> None:
@@ -46,9 +46,9 @@ class SigningKeys:
         self._lock = threading.Lock()
 
     def load(self) -> None:
-        """Have keys that are not older than five minutes.
+        """Read the keys, from Redis or from SSO, unless this process has read them within five minutes.
 
-        Raises `SsoUnavailable`, also if this host's clock is far ahead of SSO's.
+        Raises `SsoUnavailable`, when asking SSO also if this host's clock is far ahead of SSO's.
         """
         with self._lock:
             if not self._keys or time.monotonic() - self._read_mono > JWKS_SECONDS:

@@ -1,4 +1,4 @@
-"""Refresh tokens that the database missed: kept in Redis, encrypted, until it is back."""
+"""Refresh tokens that could not be saved in the database: stored in Redis, encrypted, until it is back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ logger = get_logger("nomad_actors.esi.unsaved_tokens")
 
 
 class UnsavedTokens:
-    """Keeps the encrypted token that replaces that of a login's version; all processes share it."""
+    """Encrypted refresh tokens, each with the version of the login whose token it replaces; shared by all processes."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
 
     def put(self, character_id: int, version: int, sealed: str) -> None:
-        """Keep a token, if Redis can: there is nothing better left if it cannot."""
+        """Store a token; if Redis does not answer either, only log that, because there is no other place."""
         try:
             self._client.hset(key("unsaved"), str(character_id), f"{version} {sealed}")
         except redis.RedisError as error:
@@ -36,6 +36,6 @@ class UnsavedTokens:
         return sealed if of_version == str(version) else None
 
     def drop(self, character_id: int) -> None:
-        """Forget a token that is in the database by now; one that stays is of an old version."""
+        """Remove a token that the database has now; one that cannot be removed is ignored, as its version is old."""
         with contextlib.suppress(redis.RedisError):
             self._client.hdel(key("unsaved"), str(character_id))

@@ -26,7 +26,7 @@ from .token_keeper import REJECTED_MS, TokenKeeper
 
 #: A 500 or a useless body that comes back this often is a bad record of that character (esi-issues #1063, #564).
 LASTING, LASTING_FAILURES = (200, 204, 500), 3
-#: Limits and downtime are not the route's failures; their brakes say when it is asked again.
+#: Limits and downtime are not failures of the route; their brakes say when it is requested again.
 WEATHER = (420, 429, 503)
 
 Outcome = Literal["fresh", "not_modified", "updated"]
@@ -128,7 +128,7 @@ class RouteSync:
             self._blame(keeper, character_id, error)
 
     def _blame(self, keeper: TokenKeeper, character_id: int, error: EsiError) -> NoReturn:
-        """Raise an error of a request with a fresh token; stop what would only meet it again."""
+        """Raise the error of a request with a fresh token; set a brake for requests that would fail in the same way."""
         if isinstance(error, TokenUnchecked):
             self._services.limiter.brake(
                 Brake(name=TOKENS, kind="unchecked", reason=str(error), base_ms=10_000, max_ms=600_000, probes=True)
@@ -166,7 +166,7 @@ class RouteSync:
             logger.warning("a document could not be put into the cache", route=route.name, error=str(error))
 
     def _check_refusal(self, character_id: int, route: Route, state: RouteState | None) -> None:
-        """Fail without a request while a refusal is remembered: each repeated one costs what all characters share."""
+        """Fail without a request while a refusal is remembered: one more would use up shared limits."""
         now_ms = self._services.clock.now_ms()
         if state is None or state.refused_until_ms is None or now_ms >= state.refused_until_ms:
             return

@@ -55,7 +55,7 @@ STRIKE_GAP_MS = 600_000
 #: it: while many logins are rejected at once, none is marked dead, and their jobs keep coming back.
 STRIKE_PAUSE_MS, MAX_STRIKE_PAUSE_MS = 60_000, 3_600_000
 #: If SSO began to reject this many logins, and this share of all, within a day, none is marked dead: SSO may be at
-#: fault. What it still rejects after a day is.
+#: fault. Those that it still rejects after a day are.
 MASS_DEATH_COUNT, MASS_DEATH_SHARE = 5, 0.1
 _DAY_MS = 86_400_000
 #: The pauses after ESI rejected a fresh token with 401.
@@ -123,7 +123,7 @@ class TokenKeeper:
                 time.sleep(0.05)
         raise RefreshBusy(
             f"another job has been refreshing the login of character {character_id} for {MAX_WAIT_SECONDS:g} s",
-            # Its flight has ended by then in any case.
+            # Even an abandoned flight has expired by then.
             retry_after_seconds=FLIGHT_SECONDS - MAX_WAIT_SECONDS,
         )
 
@@ -240,7 +240,7 @@ class TokenKeeper:
         )
 
     def _count_strike(self, login: Login, error: DeadLogin) -> None:
-        """Count a strike or mark the login dead; return if somebody else has changed the login meanwhile."""
+        """Count a strike or mark the login dead, and raise; return only if somebody else has changed the login."""
         now_ms = self._clock.now_ms()
         first_ms = login.first_strike_ms
         if first_ms is None or now_ms - first_ms < STRIKE_GAP_MS or self._many_logins_die():

@@ -158,11 +158,10 @@ class Documents:
         refused_until_ms: int | None = None,
         was_asked: bool = True,
     ) -> None:
-        """Save why `route` could not be refreshed; with `refused_until_ms`, ESI refused it.
+        """Save why `route` could not be refreshed. It counts as a failure of the route only if ESI `was_asked`.
 
-        It counts as a failure of the route only if ESI `was_asked`.
-
-        The schedule stays as it was: it is due until it succeeds. Raises `Unavailable`.
+        With `refused_until_ms` ESI refused it, and it is due again then. Otherwise it stays due until it succeeds.
+        Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
         with self._database.write() as connection:

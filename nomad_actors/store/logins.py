@@ -221,7 +221,7 @@ class Logins:
         return self._cipher.encrypt(refresh_token, character_id=character_id, kind="refresh")
 
     def save_rotated(self, character_id: int, version: int, sealed: str) -> None:
-        """Save the refresh token that replaces the one of `version`; strikes stay, nothing else is known of it yet.
+        """Save the refresh token that replaces the one of `version`; the access token is dropped, strikes stay.
 
         Raises `LoginChanged`, `Unavailable`.
         """
@@ -286,7 +286,7 @@ class Logins:
         return True
 
     def count_rejected_since(self, since_ms: int) -> int:
-        """Return how many logins SSO first rejected since `since_ms`, those included that need a new login by now.
+        """Return how many logins SSO first rejected since `since_ms`, including those that need a new login now.
 
         Raises `Unavailable`.
         """
@@ -341,7 +341,7 @@ def _fields(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
 
 
 def _forget_refusals(connection: Connection, character_id: int, now_ms: int) -> None:
-    """Let routes be requested again that ESI refused: the login or its scopes are others now."""
+    """Let routes that ESI refused be requested again, because the login or its scopes have changed."""
     state = schema.sync_state
     refused = sa.and_(state.c.character_id == character_id, state.c.refused_until_ms.is_not(None))
     connection.execute(sa.update(state).where(refused).values(refused_until_ms=None, refusals=0, next_due_ms=now_ms))

@@ -121,7 +121,7 @@ sync_state = Table(
     Column("failures", BigInteger, nullable=False),
     Column("error", Text),
     Column("request_id", Text),
-    # ESI refused it (403, 404, lasting 500): not requested before then, and how often in a row.
+    # After a refusal by ESI (403, 404, lasting 500, …): until when it is not requested, and how many refusals in a row.
     Column("refused_until_ms", BigInteger),
     Column("refusals", BigInteger, nullable=False, server_default="0"),
     # By our interval: when, and how urgently, to request it again.

@@ -1,6 +1,7 @@
 """The limits of ESI and SSO, kept in Redis by all processes and hosts: room before a request, brakes after one.
 
-Whoever finds no room gets `NotSent` with the time when there will be some. Nothing sleeps and no attempt is spent.
+A request for which there is no room raises `NotSent` with the time when there will be some. No thread sleeps, and no
+attempt is spent.
 """
 
 from .brakes import Brake, Outcome, outcome_of

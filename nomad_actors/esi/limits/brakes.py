@@ -17,7 +17,7 @@ from ..response import retry_after_seconds
 ESI, SSO = "esi", "sso"
 #: For requests with a token, while ESI cannot check tokens.
 TOKENS = "tokens"
-#: A 429 without `Retry-After` comes from inside the game server; the wait doubles while they go on.
+#: A 429 without `Retry-After` comes from inside the game server; the wait doubles with each further one.
 HIDDEN_429_MS, HIDDEN_429_MAX_MS = 60_000, 900_000
 #: The first probe comes soon: a single 503 may be the failure of one host.
 PROBE_MS, PROBE_MAX_MS = 5_000, 60_000
@@ -47,7 +47,7 @@ class Brake:
     probes: bool = False
 
     def request(self, now_ms: int) -> dict[str, Any]:
-        """Return it as the scripts read it."""
+        """Return the brake as the scripts read it."""
         fields = {name: value for name, value in asdict(self).items() if value is not None and name != "for_ms"}
         return fields if self.for_ms is None else fields | {"until_ms": now_ms + self.for_ms}
 
@@ -63,7 +63,7 @@ class Outcome:
     is_error: bool = False
     error_remaining: int | None = None
     error_reset_ms: int = 0
-    #: ESI gave an answer to what was asked, so it works.
+    #: ESI answered the request itself, if only with a refusal, so it works.
     ok: bool = False
     brake: Brake | None = None
     #: The route failed for this character; for many at once it is braked.

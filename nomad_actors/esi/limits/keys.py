@@ -1,7 +1,7 @@
 """Every Redis key of the limiter: its name, type and meaning. No other code builds one, in Python or Lua.
 
-All keys have one hash tag, so that a script can use them together on a Redis Cluster. They lie in the queues' Redis,
-which neither evicts nor forgets: a fleet that restarts must still know what it has spent.
+All keys have one hash tag, so that a script can use them together on a Redis Cluster. They are in the queues'
+Redis, which neither evicts nor loses keys: a fleet that restarts must still know what it has spent.
 """
 
 from __future__ import annotations

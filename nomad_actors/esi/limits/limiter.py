@@ -53,15 +53,15 @@ class Reservation:
     group: RateGroup | None = None
     #: The name of its bucket.
     bucket: str | None = None
-    #: It may be sent only after `/status` has answered: everything stood still, and this is the first one.
+    #: The first request after a brake for everything: it may be sent only if `/status` says that ESI is back.
     is_probe: bool = False
     began_mono: float = field(default_factory=time.monotonic)
 
 
 class Limiter:
-    """Keeps the limits of one ESI application with all processes that use the same Redis; thread-safe.
+    """Keeps the limits of one ESI application, together with all processes that use the same Redis; thread-safe.
 
-    While Redis does not answer nothing can be reserved, so nothing is sent; a request that is under way ends as usual.
+    While Redis does not answer, nothing can be reserved, so nothing is sent; a request that is under way ends as usual.
     """
 
     def __init__(
@@ -215,14 +215,14 @@ class Limiter:
         logger.info("brake lifted", brake=name)
 
     def state(self) -> LimitsState:
-        """Return brakes, the error limit and buckets without room."""
+        """Return the brakes in force, the error limit, buckets without room and the requests under way."""
         return read_state(self.client, self._clock)
 
     def _log_brake(self, name: str, reason: str, until_ms: int) -> None:
         logger.warning("brake set", brake=name, reason=reason, seconds=round((until_ms - self._clock.now_ms()) / 1000))
 
     def _run_if_possible(self, name: str, request: dict[str, Any]) -> list[str]:
-        """Run a script after a response, which is worth more than the limits: they count the worst after a while."""
+        """Run a script; if Redis fails, only log that, to keep the response: what was reserved later counts as spent."""
         try:
             return [_text(each) for each in self._run(name, request)]
         except redis.RedisError as error:

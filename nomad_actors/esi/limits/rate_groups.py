@@ -28,7 +28,7 @@ _WINDOW_MS = 900_000
 _UNKNOWN_TOKENS = 15
 _LIMIT = re.compile(r"([0-9]{1,9})/([0-9]{1,5})([smhd]?)")
 _UNITS_MS = {"": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-#: How long a process may miss what another one has learnt.
+#: How long a process may not know what another one has learnt.
 _REFRESH_SECONDS = 60.0
 
 

@@ -17,14 +17,14 @@ _ERRORS = 100
 
 @dataclass(frozen=True)
 class BrakeState:
-    """A brake in force: no request to what `name` says before `until_ms`, or before a probe then succeeds."""
+    """A brake in force: nothing is sent to what `name` names until `until_ms`, and with `probes` until one succeeds."""
 
     name: str
     kind: str
     reason: str
     since_ms: int
     until_ms: int
-    #: How often in a row it was set.
+    #: How many times in a row it was set.
     strikes: int
     #: Whether it stays in force after `until_ms` until one request succeeds.
     probes: bool

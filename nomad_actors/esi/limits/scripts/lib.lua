@@ -17,7 +17,7 @@ local function numbers(key, ...)
   return unpack(found)
 end
 
--- Keys that are of no use after some time of the application's clock; a stopped clock keeps them for that real time.
+-- Lets a key expire after so many ms of the application's clock; if that clock is stopped, of real time.
 local function expire(key, ms)
   local speed = tonumber(ARGV[3])
   redis.call('PEXPIRE', key, math.ceil(speed > 0 and ms / speed or ms) + 1000)
@@ -43,7 +43,7 @@ local function set_brake(brake)
   return until_ms
 end
 
--- After a brake for all of ESI or SSO, requests start again slowly: over as long as it lasted, but over a minute at most.
+-- After a brake for all of ESI or SSO, requests start again slowly: for as long as it lasted, but for a minute at most.
 local function lift(name, brake)
   redis.call('HDEL', KEY.brakes, name)
   if string.find(name, ':', 1, true) then return end

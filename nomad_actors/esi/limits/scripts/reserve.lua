@@ -1,4 +1,4 @@
--- Reserves room for one request, or names when there may be some. A repeated call with the same id changes nothing.
+-- Reserves room for one request, or returns when there may be some. A repeated call with the same id changes nothing.
 -- The request (JSON): id, brakes (names), concurrency (names and limits, the whole fleet first), cost
 --   (the most tokens it can take), hold_ms, downtime (start and end in the day, ms; optional), bucket with limit (tokens for
 --   this caller) and window_ms (optional), errors (true if it counts to the old error limit)

@@ -1,4 +1,4 @@
--- Ends a request: what it really took replaces what it had reserved. A repeated call changes nothing.
+-- Ends a request: what it really cost replaces what it had reserved. A repeated call changes nothing.
 -- The request (JSON): id, spent (tokens), remaining (tokens by ESI's count, optional), limit (of the bucket), is_error, error_remaining
 --   and error_reset_ms (ESI's count of the old error limit, optional), latency_ms, ok (ESI gave an answer to what was asked),
 --   brakes (the names that it was checked against), brake (to set; optional), failing (route, character, brake to set if it
