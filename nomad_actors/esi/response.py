@@ -13,7 +13,7 @@ from .routes import Route
 
 #: A request at the exact moment of expiry is too early (evemon's observation; clocks differ slightly).
 SLACK_SECONDS = 2
-#: No route is fresh for longer than a day; a header with more is an error and must not block requests for years.
+#: No route is fresh for longer than a day; an absurd header must not block requests for years.
 _MAX_FRESH_SECONDS = 7 * 86_400
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})\b")

@@ -222,7 +222,7 @@ class Limiter:
         logger.warning("brake set", brake=name, reason=reason, seconds=round((until_ms - self._clock.now_ms()) / 1000))
 
     def _run_if_possible(self, name: str, request: dict[str, Any]) -> list[str]:
-        """Run a script; if Redis fails, only log that, to keep the response: what was reserved later counts as spent."""
+        """Run a script; if Redis fails, only log that, to keep the response: the reservation later counts as spent."""
         try:
             return [_text(each) for each in self._run(name, request)]
         except redis.RedisError as error:
