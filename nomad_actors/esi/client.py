@@ -175,7 +175,7 @@ class EsiClient:
         if _INTEGER.fullmatch(remaining):
             note_esi_error_limit(int(remaining))
         reason = f"ESI answered {response.status_code} for {route.name}"
-        outcome = outcome_of(response.status_code, response.headers, bucket=reservation.bucket, reason=reason)
+        outcome = outcome_of(response.status_code, response.headers, limited=reservation.limited, reason=reason)
         if is_sso_failure(response):
             outcome = replace(outcome, ok=False)
         self._limiter.settle(reservation, outcome)

@@ -70,8 +70,9 @@ class SigningKeys:
     def _copy(self) -> Any:
         try:
             text = self._shared.get(redis_key("jwks"))
-            return json.loads(text) if text else None
-        except (redis.RedisError, ValueError):
+            body = json.loads(text) if text else None
+            return body if body is None or _usable(body) else None
+        except (redis.RedisError, ValueError, SsoUnavailable):
             return None
 
     def _request(self) -> Any:
@@ -101,7 +102,8 @@ class SigningKeys:
         ahead_seconds = self._clock.now_ms() / 1000 - date.timestamp() - _age_seconds(response) if date else 0
         if ahead_seconds > MAX_AHEAD_SECONDS:
             raise SsoUnavailable(
-                f"this host's clock is {ahead_seconds:.0f} s ahead of SSO's: correct it; no token was requested"
+                f"this host's clock is {ahead_seconds:.0f} s ahead of SSO's: correct it; no token was requested",
+                is_local=True,
             )
 
 

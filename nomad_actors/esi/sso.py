@@ -15,7 +15,7 @@ from ..logs.known_secrets import KNOWN, basic_credentials
 from ..logs.redaction import redact
 from ..metrics.definitions import TOKEN_REFRESHES
 from .client import TIMEOUTS_SECONDS
-from .errors import SOON_SECONDS, DeadLogin, SsoMisconfigured, SsoUnavailable
+from .errors import SOON_SECONDS, DeadLogin, NotSent, SsoMisconfigured, SsoUnavailable
 from .limits import Brake, Limiter, Outcome
 from .limits.brakes import SSO
 from .response import retry_after_seconds
@@ -83,10 +83,8 @@ class SsoClient:
         out to be unusable. Raises `NotSent`, `DeadLogin`, `SsoMisconfigured`, `SsoUnavailable`, and what
         `save_rotated` raises.
         """
-        outcome = "unavailable"
+        outcome: str | None = "unavailable"
         try:
-            # Before SSO rotates the token: keys that cannot be read now would not be readable afterwards either.
-            self._keys.load()
             response = self._request_limited({"grant_type": "refresh_token", "refresh_token": refresh_token})
             rotated = response.get("refresh_token")
             if save_rotated is not None and isinstance(rotated, str) and rotated not in ("", refresh_token):
@@ -99,8 +97,12 @@ class SsoClient:
         except SsoMisconfigured:
             outcome = "misconfigured"
             raise
+        except NotSent:
+            outcome = None
+            raise
         finally:
-            TOKEN_REFRESHES.labels(outcome).inc()
+            if outcome is not None:
+                TOKEN_REFRESHES.labels(outcome).inc()
         return tokens
 
     def exchange_code(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
@@ -137,13 +139,16 @@ class SsoClient:
         reservation = self._limiter.reserve_sso()
         outcome = Outcome(spent=0)
         try:
+            # Before SSO rotates the token: keys that cannot be read now would not be readable afterwards either.
+            self._keys.load()
             response = self._request_token(form)
             outcome = Outcome(spent=0, ok=True)
         except DeadLogin:
             outcome = Outcome(spent=0, ok=True)
             raise
         except (SsoMisconfigured, SsoUnavailable) as error:
-            outcome = Outcome(spent=0, brake=_brake(error))
+            is_local = isinstance(error, SsoUnavailable) and error.is_local
+            outcome = Outcome(spent=0, brake=None if is_local else _brake(error))
             raise
         finally:
             self._limiter.settle(reservation, outcome)
@@ -153,8 +158,9 @@ class SsoClient:
         try:
             return self._tokens(response, refresh_token)
         except (SsoMisconfigured, SsoUnavailable) as error:
-            # It would be the same for every login: ask with one of them, and later.
-            self._limiter.brake(_brake(error))
+            # It would be the same for every login: ask with one of them, and later. A wrong clock is this host's alone.
+            if isinstance(error, SsoMisconfigured) or not error.is_local:
+                self._limiter.brake(_brake(error))
             raise
 
     def _request_token(self, form: dict[str, str]) -> dict[str, Any]:
@@ -219,7 +225,7 @@ class SsoClient:
         if self._client_id not in ([audience] if isinstance(audience, str) else audience):
             raise SsoMisconfigured("SSO's access token is for another application: check EVE_CLIENT_ID")
         if not isinstance(claims["exp"], (int, float)) or claims["exp"] * 1000 <= self._clock.now_ms():
-            raise SsoUnavailable("SSO's access token has already expired: check this host's clock")
+            raise SsoUnavailable("SSO's access token has already expired: check this host's clock", is_local=True)
         return claims
 
     def _issuers(self) -> tuple[str, ...]:

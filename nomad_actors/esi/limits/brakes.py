@@ -76,8 +76,8 @@ def unanswered(reason: str, *, no_connection: bool) -> Outcome:
     return Outcome(spent=WORST_TOKENS, is_error=True, brake=brake, route_failed=not no_connection)
 
 
-def outcome_of(status: int, headers: Mapping[str, str], *, bucket: str | None, reason: str) -> Outcome:
-    """Return what a response counts for; `reason` is what operators read about a brake that it sets."""
+def outcome_of(status: int, headers: Mapping[str, str], *, limited: str, reason: str) -> Outcome:
+    """Return what a response counts for; a 429 brakes `limited`, and `reason` is what operators read about a brake."""
     tokens = 0 if status == 429 else _TOKENS.get(status // 100, WORST_TOKENS)
     used, remaining = _number(headers, "X-Ratelimit-Used"), _number(headers, "X-Ratelimit-Remaining")
     reset = _number(headers, "X-ESI-Error-Limit-Reset")
@@ -88,22 +88,22 @@ def outcome_of(status: int, headers: Mapping[str, str], *, bucket: str | None, r
         error_remaining=None if reset is None else _number(headers, "X-ESI-Error-Limit-Remain"),
         error_reset_ms=(reset or 0) * 1000,
         ok=status < 400 or status in (400, 401, 403, 404, 422),
-        brake=_brake(status, headers, bucket, reason),
+        brake=_brake(status, headers, limited, reason),
         route_failed=status == 404 or (status >= 500 and status != 503),
     )
 
 
-def _brake(status: int, headers: Mapping[str, str], bucket: str | None, reason: str) -> Brake | None:
+def _brake(status: int, headers: Mapping[str, str], limited: str, reason: str) -> Brake | None:
     retry = retry_after_seconds(headers)
     if status == 420:
         reset = _number(headers, "X-ESI-Error-Limit-Reset")
         wait_ms = ERROR_WINDOW_MS if reset is None else (reset + 1) * 1000
         return Brake(name=ESI, kind="error limit", reason=reason, for_ms=max(wait_ms, int((retry or 0) * 1000)))
-    if status in (429, 520) and bucket is not None:
+    if status in (429, 520):
         if retry is not None:
-            return Brake(name=f"bucket:{bucket}", kind="rate limit", reason=reason, for_ms=int(retry * 1000) + 1000)
+            return Brake(name=limited, kind="rate limit", reason=reason, for_ms=int(retry * 1000) + 1000)
         return Brake(
-            name=f"bucket:{bucket}",
+            name=limited,
             kind="rate limit",
             reason=reason,
             base_ms=HIDDEN_429_MS,

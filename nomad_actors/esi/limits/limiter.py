@@ -57,6 +57,11 @@ class Reservation:
     is_probe: bool = False
     began_mono: float = field(default_factory=time.monotonic)
 
+    @property
+    def limited(self) -> str:
+        """The name of the brake for a limit that this request met: its bucket's, else its route's."""
+        return self.brakes[-1]
+
 
 class Limiter:
     """Keeps the limits of one ESI application, together with all processes that use the same Redis; thread-safe.

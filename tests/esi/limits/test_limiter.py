@@ -179,7 +179,7 @@ def test_a_420_stops_everything_until_the_error_limit_is_reset_and_then_starts_s
     make_limiter: Callable[..., Limiter], limiter: Limiter, clock: ManualClock
 ) -> None:
     headers = {"X-ESI-Error-Limit-Remain": "0", "X-ESI-Error-Limit-Reset": "45"}
-    send(limiter, ORDERS, outcome_of(420, headers, bucket=None, reason="ESI answered 420"))
+    send(limiter, ORDERS, outcome_of(420, headers, limited="bucket:x", reason="ESI answered 420"))
     for each in (limiter, make_limiter()):
         for route in (WALLET, ORDERS, NOTIFICATIONS):
             waiting = refused(each, route, for_user=True)
@@ -199,7 +199,7 @@ def test_a_420_stops_everything_until_the_error_limit_is_reset_and_then_starts_s
 
 def test_a_429_stops_its_bucket_alone(limiter: Limiter, clock: ManualClock) -> None:
     bucket = limiter.reserve(WALLET, 7).bucket
-    send(limiter, WALLET, outcome_of(429, {"Retry-After": "30"}, bucket=bucket, reason="ESI answered 429"))
+    send(limiter, WALLET, outcome_of(429, {"Retry-After": "30"}, limited=f"bucket:{bucket}", reason="ESI answered 429"))
     assert refused(limiter, WALLET).retry_after_seconds == 31
     send(limiter, WALLET, character_id=8)
     send(limiter, NOTIFICATIONS)
@@ -210,13 +210,21 @@ def test_a_429_stops_its_bucket_alone(limiter: Limiter, clock: ManualClock) -> N
 def test_a_429_without_headers_waits_a_minute_and_doubles(limiter: Limiter, clock: ManualClock) -> None:
     for expected in (60, 120, 240, 480, 900, 900):
         reservation = limiter.reserve(WALLET, 7)
-        limiter.settle(reservation, outcome_of(429, {}, bucket=reservation.bucket, reason="429"))
+        limiter.settle(reservation, outcome_of(429, {}, limited=reservation.limited, reason="429"))
         assert refused(limiter, WALLET).retry_after_seconds == expected
         clock.advance(seconds=expected)
     send(limiter, WALLET)
     reservation = limiter.reserve(WALLET, 7)
-    limiter.settle(reservation, outcome_of(429, {}, bucket=reservation.bucket, reason="429"))
+    limiter.settle(reservation, outcome_of(429, {}, limited=reservation.limited, reason="429"))
     assert refused(limiter, WALLET).retry_after_seconds == 60
+
+
+def test_a_429_of_a_route_without_a_rate_group_stops_that_route(limiter: Limiter) -> None:
+    reservation = limiter.reserve(ORDERS, 7)
+    limiter.settle(reservation, outcome_of(429, {}, limited=reservation.limited, reason="429"))
+    for character_id in (7, 8):
+        assert refused(limiter, ORDERS, character_id).cause == f"route:{ORDERS.name}"
+    send(limiter, WALLET)
 
 
 def test_while_esi_is_down_one_probe_goes_at_a_time(
@@ -225,7 +233,7 @@ def test_while_esi_is_down_one_probe_goes_at_a_time(
     under_way = [limiter.reserve(WALLET, number) for number in range(4)]
     for each in under_way:
         # All that were under way fail; that is one failure.
-        limiter.settle(each, outcome_of(503, {}, bucket=None, reason="ESI answered 503"))
+        limiter.settle(each, outcome_of(503, {}, limited="bucket:x", reason="ESI answered 503"))
     for wait in (5, 10, 20, 40, 60, 60):
         assert refused(limiter, ORDERS).retry_after_seconds >= wait
         clock.advance(seconds=wait)
@@ -272,7 +280,7 @@ def test_without_a_downtime_eleven_oclock_is_like_any_time(
 
 
 def test_a_route_that_fails_for_many_characters_is_stopped_alone(limiter: Limiter, clock: ManualClock) -> None:
-    failed = outcome_of(404, {}, bucket=None, reason="ESI answered 404")
+    failed = outcome_of(404, {}, limited="bucket:x", reason="ESI answered 404")
     for number in range(4):
         send(limiter, WALLET, failed, character_id=number)
         send(limiter, WALLET, failed, character_id=number)
@@ -308,7 +316,7 @@ def test_every_key_is_in_the_table_and_every_row_is_used(
     limiter: Limiter, redis_client: redis.Redis, clock: ManualClock
 ) -> None:
     limiter.learn(limiter.reserve(ORDERS, 7), {"X-Ratelimit-Group": "g", "X-Ratelimit-Limit": "15/15m"})
-    send(limiter, dataclasses.replace(ORDERS, name="other"), outcome_of(500, {}, bucket=None, reason="r"))
+    send(limiter, dataclasses.replace(ORDERS, name="other"), outcome_of(500, {}, limited="bucket:x", reason="r"))
     for _ in range(3):
         limiter.reserve(NOTIFICATIONS, 7, for_user=True)
     refused(limiter, NOTIFICATIONS)
