@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -222,7 +221,7 @@ def _json(route: Route, response: requests.Response, request_id: str | None) -> 
         kinds = (float, int) if route.body is float else (route.body,)
         if type(body) in kinds and not (isinstance(body, dict) and "error" in body):
             return body
-        problem = f"is {json.dumps(body)[:100]}, and not a {_KINDS[route.body]}"
+        problem = f"is of type {type(body).__name__}, and not a {_KINDS[route.body]}"
     raise EsiUnavailable(
         f"ESI's response for {route.name} {problem}", status=response.status_code, request_id=request_id
     )

@@ -85,8 +85,6 @@ class SsoMisconfigured(SsoError, TryLater):
 class SsoUnavailable(SsoError, TryLater):
     """Raised if SSO does not answer or returns an unexpected response; `is_local` if only this host may think so."""
 
-    def __init__(
-        self, message: str, *, retry_after_seconds: float = SOON_SECONDS, is_local: bool = False
-    ) -> None:
+    def __init__(self, message: str, *, retry_after_seconds: float = SOON_SECONDS, is_local: bool = False) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds)
         self.is_local = is_local

@@ -59,7 +59,8 @@ def _error_text(response: requests.Response) -> str:
         return "(no JSON)"
     if not isinstance(body, dict):
         return "(no error)"
-    text = str(body.get("error", "(no error)"))
+    # The database takes neither half of a surrogate pair nor a NUL.
+    text = str(body.get("error", "(no error)")).encode("utf-8", "replace").decode().replace("\0", "")
     token = str(response.request.headers.get("Authorization", "")).removeprefix("Bearer ")
     if token:
         text = text.replace(token, "(token)")

@@ -17,7 +17,7 @@ from ..metrics.definitions import TOKEN_REFRESHES
 from .client import TIMEOUTS_SECONDS
 from .errors import SOON_SECONDS, DeadLogin, NotSent, SsoMisconfigured, SsoUnavailable
 from .limits import Brake, Limiter, Outcome
-from .limits.brakes import SSO
+from .limits.brakes import SSO, probe_ms
 from .response import retry_after_seconds
 from .signing_keys import SigningKeys
 
@@ -85,11 +85,7 @@ class SsoClient:
         """
         outcome: str | None = "unavailable"
         try:
-            response = self._request_limited({"grant_type": "refresh_token", "refresh_token": refresh_token})
-            rotated = response.get("refresh_token")
-            if save_rotated is not None and isinstance(rotated, str) and rotated not in ("", refresh_token):
-                save_rotated(rotated)
-            tokens = self._validated(response, refresh_token)
+            tokens = self._refresh_limited(refresh_token, save_rotated)
             outcome = "refreshed"
         except DeadLogin:
             outcome = "dead_login"
@@ -134,36 +130,38 @@ class SsoClient:
         }
         return f"{self._base_url}/v2/oauth/authorize?{urlencode(query)}"
 
-    def _request_limited(self, form: dict[str, str]) -> dict[str, Any]:
-        """Request tokens within SSO's limits; a failure that is not the login's stops all requests for a while."""
+    def _refresh_limited(self, refresh_token: str, save_rotated: Callable[[str], None] | None) -> Tokens:
+        """Refresh within SSO's limits; a failure that is not the login's stops all refreshes for a while."""
         reservation = self._limiter.reserve_sso()
         outcome = Outcome(spent=0)
+
+        def save(body: Mapping[str, Any]) -> None:
+            rotated = body.get("refresh_token")
+            if save_rotated is not None and isinstance(rotated, str) and rotated not in ("", refresh_token):
+                save_rotated(rotated)
+
         try:
             # Before SSO rotates the token: keys that cannot be read now would not be readable afterwards either.
             self._keys.load()
-            response = self._request_token(form)
+            form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+            tokens = self._tokens(self._request_token(form, save), refresh_token)
             outcome = Outcome(spent=0, ok=True)
         except DeadLogin:
             outcome = Outcome(spent=0, ok=True)
             raise
         except (SsoMisconfigured, SsoUnavailable) as error:
+            # It would be the same for every login; but a wrong clock is this host's alone.
             is_local = isinstance(error, SsoUnavailable) and error.is_local
             outcome = Outcome(spent=0, brake=None if is_local else _brake(error))
             raise
         finally:
             self._limiter.settle(reservation, outcome)
-        return response
+        return tokens
 
-    def _validated(self, response: Mapping[str, Any], refresh_token: str) -> Tokens:
-        try:
-            return self._tokens(response, refresh_token)
-        except (SsoMisconfigured, SsoUnavailable) as error:
-            # It would be the same for every login: ask with one of them, and later. A wrong clock is this host's alone.
-            if isinstance(error, SsoMisconfigured) or not error.is_local:
-                self._limiter.brake(_brake(error))
-            raise
-
-    def _request_token(self, form: dict[str, str]) -> dict[str, Any]:
+    def _request_token(
+        self, form: dict[str, str], save: Callable[[Mapping[str, Any]], None] = lambda body: None
+    ) -> dict[str, Any]:
+        """Return SSO's response; `save` gets it before anything else is done with it."""
         # The token endpoint accepts only form-encoded bodies since 2021-11.
         auth = (self._client_id, self._client_secret) if self._client_secret else None
         if auth is None:
@@ -181,6 +179,7 @@ class SsoClient:
             raise SsoUnavailable(f"SSO did not answer: {type(error).__name__}") from error
         body = _json_object(response)
         _register(body)
+        save(body)
         if response.status_code != 200 or not body.get("access_token"):
             _raise_for(response, body)
         return body
@@ -224,7 +223,9 @@ class SsoClient:
         audience = claims["aud"]
         if self._client_id not in ([audience] if isinstance(audience, str) else audience):
             raise SsoMisconfigured("SSO's access token is for another application: check EVE_CLIENT_ID")
-        if not isinstance(claims["exp"], (int, float)) or claims["exp"] * 1000 <= self._clock.now_ms():
+        if not isinstance(claims["exp"], (int, float)):
+            raise SsoUnavailable("SSO's access token has no time of expiry that can be read")
+        if claims["exp"] * 1000 <= self._clock.now_ms():
             raise SsoUnavailable("SSO's access token has already expired: check this host's clock", is_local=True)
         return claims
 
@@ -239,7 +240,7 @@ def _brake(error: SsoMisconfigured | SsoUnavailable) -> Brake:
     if isinstance(error, SsoMisconfigured):
         return Brake(name=SSO, kind="refused", reason=str(error), base_ms=30_000, max_ms=600_000, probes=True)
     seconds = error.retry_after_seconds
-    for_ms = int(seconds * 1000) if seconds > SOON_SECONDS else None
+    for_ms = probe_ms(seconds) if seconds > SOON_SECONDS else None
     return Brake(name=SSO, kind="down", reason=str(error), for_ms=for_ms, base_ms=5_000, max_ms=300_000, probes=True)
 
 

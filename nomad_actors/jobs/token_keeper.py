@@ -182,12 +182,10 @@ class TokenKeeper:
         """Save the refresh token that replaces the login's own, which is void from now on."""
         sealed = self._store.logins.seal(login.character_id, refresh_token)
         save = functools.partial(self._store.logins.save_rotated, login.character_id, login.version, sealed)
-        try:
-            save()
-        except Unavailable:
-            self._unsaved.put(login.character_id, login.version, sealed)
-            self._retry(login, save)
-            self._unsaved.drop(login.character_id)
+        # First where it is quick, and where the next refresh looks: the database may be locked or away.
+        self._unsaved.put(login.character_id, login.version, sealed)
+        self._retry(login, save)
+        self._unsaved.drop(login.character_id)
         versions.current = login.version + 1
 
     def _save_unsaved(self, login: Login) -> bool:

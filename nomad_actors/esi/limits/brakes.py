@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..response import retry_after_seconds
@@ -26,6 +26,9 @@ FAILING_CHARACTERS = 5
 ROUTE_MS, ROUTE_MAX_MS = 120_000, 3_600_000
 #: ESI's error window is 60 s; for a 420 without `X-ESI-Error-Limit-Reset`.
 ERROR_WINDOW_MS = 60_000
+#: The longest that a response may stop requests by its headers, by status: a wrong header must not stop them for
+#: years. A 420's window is 60 s, and after a 503 a probe follows anyway.
+MAX_420_MS, MAX_429_MS, MAX_503_MS = 120_000, 3_600_000, 900_000
 #: Tokens by the first digit of a status (esi-docs, rate limiting); a 429 takes none.
 _TOKENS = {2: 2, 3: 1, 4: 5, 5: 0}
 #: The most tokens that a request can take: also what is reserved, and counted when nobody knows.
@@ -46,10 +49,11 @@ class Brake:
     #: Whether one request must succeed before the others may follow.
     probes: bool = False
 
-    def request(self, now_ms: int) -> dict[str, Any]:
-        """Return the brake as the scripts read it."""
-        fields = {name: value for name, value in asdict(self).items() if value is not None and name != "for_ms"}
-        return fields if self.for_ms is None else fields | {"until_ms": now_ms + self.for_ms}
+    def request(self) -> dict[str, Any]:
+        """Return the brake in the form that the scripts read."""
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        # Texts of ESI and SSO may contain what Redis' JSON does not take.
+        return fields | {"reason": self.reason.encode("utf-8", "replace").decode()[:300]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,8 @@ class Outcome:
     error_reset_ms: int = 0
     #: ESI answered the request itself, if only with a refusal, so it works.
     ok: bool = False
+    #: ESI took the access token.
+    token_ok: bool = False
     brake: Brake | None = None
     #: The route failed for this character; for many at once it is braked.
     route_failed: bool = False
@@ -86,8 +92,9 @@ def outcome_of(status: int, headers: Mapping[str, str], *, limited: str, reason:
         remaining=remaining,
         is_error=status >= 400,
         error_remaining=None if reset is None else _number(headers, "X-ESI-Error-Limit-Remain"),
-        error_reset_ms=(reset or 0) * 1000,
+        error_reset_ms=min((reset or 0) * 1000, ERROR_WINDOW_MS + 1000),
         ok=status < 400 or status in (400, 401, 403, 404, 422),
+        token_ok=status < 400 or status in (400, 404, 422),
         brake=_brake(status, headers, limited, reason),
         route_failed=status == 404 or (status >= 500 and status != 503),
     )
@@ -98,10 +105,13 @@ def _brake(status: int, headers: Mapping[str, str], limited: str, reason: str) -
     if status == 420:
         reset = _number(headers, "X-ESI-Error-Limit-Reset")
         wait_ms = ERROR_WINDOW_MS if reset is None else (reset + 1) * 1000
-        return Brake(name=ESI, kind="error limit", reason=reason, for_ms=max(wait_ms, int((retry or 0) * 1000)))
+        for_ms = min(max(wait_ms, int((retry or 0) * 1000)), MAX_420_MS)
+        return Brake(name=ESI, kind="error limit", reason=reason, for_ms=for_ms, probes=True)
     if status in (429, 520):
         if retry is not None:
-            return Brake(name=limited, kind="rate limit", reason=reason, for_ms=int(retry * 1000) + 1000)
+            return Brake(
+                name=limited, kind="rate limit", reason=reason, for_ms=min(int(retry * 1000) + 1000, MAX_429_MS)
+            )
         return Brake(
             name=limited,
             kind="rate limit",
@@ -110,12 +120,13 @@ def _brake(status: int, headers: Mapping[str, str], limited: str, reason: str) -
             max_ms=HIDDEN_429_MAX_MS,
         )
     if status == 503:
-        return (
-            down(reason)
-            if retry is None
-            else Brake(name=ESI, kind="down", reason=reason, for_ms=int(retry * 1000), probes=True)
-        )
+        return replace(down(reason), for_ms=None if retry is None else probe_ms(retry))
     return None
+
+
+def probe_ms(retry_after_seconds: float) -> int:
+    """Return how long a service that is down is left alone, by what it says itself."""
+    return int(min(max(retry_after_seconds * 1000, PROBE_MS), MAX_503_MS))
 
 
 def down(reason: str) -> Brake:

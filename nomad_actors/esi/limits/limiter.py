@@ -60,7 +60,8 @@ class Reservation:
     @property
     def limited(self) -> str:
         """The name of the brake for a limit that this request met: its bucket's, else its route's."""
-        return self.brakes[-1]
+        route = self.route.name if self.route is not None else ""
+        return f"bucket:{self.bucket}" if self.bucket is not None else f"route:{route}"
 
 
 class Limiter:
@@ -113,6 +114,7 @@ class Limiter:
                 "bucket": bucket,
                 "limit": max(int(group.tokens * share), min(WORST_TOKENS, group.tokens)),
                 "window_ms": group.window_ms,
+                "cost": min(WORST_TOKENS, group.tokens),
             }
         if self._downtime_ms is not None:
             request["downtime"] = self._downtime_ms
@@ -156,7 +158,6 @@ class Limiter:
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
         """Replace what was reserved by what the response took, and set the brake that it asks for."""
-        now_ms = self._clock.now_ms()
         request: dict[str, Any] = {
             "id": reservation.id,
             "spent": outcome.spent,
@@ -164,6 +165,7 @@ class Limiter:
             "is_error": outcome.is_error,
             "latency_ms": (time.monotonic() - reservation.began_mono) * 1000,
             "ok": outcome.ok,
+            "token_ok": outcome.token_ok,
             "brakes": reservation.brakes,
         }
         if outcome.remaining is not None and reservation.group is not None:
@@ -171,10 +173,10 @@ class Limiter:
         if outcome.error_remaining is not None:
             request |= {"error_remaining": outcome.error_remaining, "error_reset_ms": outcome.error_reset_ms}
         if outcome.brake is not None:
-            request["brake"] = outcome.brake.request(now_ms)
+            request["brake"] = outcome.brake.request()
         if (route := reservation.route) is not None:
             if outcome.route_failed:
-                request["failing"] = self._failing(route, reservation.character_id, now_ms)
+                request["failing"] = self._failing(route, reservation.character_id)
             elif outcome.ok:
                 request["works"] = route.name
         _, until, *lifted = self._run_if_possible("settle", request)
@@ -184,7 +186,7 @@ class Limiter:
             name = outcome.brake.name if outcome.brake else f"route:{route.name if route else ''}"
             self._log_brake(name, outcome.brake.reason if outcome.brake else "it fails for many characters", int(until))
 
-    def _failing(self, route: Route, character_id: int | None, now_ms: int) -> dict[str, Any]:
+    def _failing(self, route: Route, character_id: int | None) -> dict[str, Any]:
         brake = Brake(
             name=f"route:{route.name}",
             kind="route",
@@ -197,7 +199,7 @@ class Limiter:
             "route": route.name,
             "character": character_id,
             "characters": FAILING_CHARACTERS,
-            "brake": brake.request(now_ms),
+            "brake": brake.request(),
         }
 
     def learn(self, reservation: Reservation, headers: Any) -> None:
@@ -211,7 +213,7 @@ class Limiter:
 
     def brake(self, brake: Brake) -> None:
         """Set a brake."""
-        if until := self._run_if_possible("brake", brake.request(self._clock.now_ms()))[1]:
+        if until := self._run_if_possible("brake", brake.request())[1]:
             self._log_brake(brake.name, brake.reason, int(until))
 
     def lift(self, name: str) -> None:

@@ -26,6 +26,8 @@ _TOKENS = {
 _WINDOW_MS = 900_000
 #: For a group that ESI named without its tokens; the smallest that CCP uses.
 _UNKNOWN_TOKENS = 15
+#: No window outside this is believed: one of years would never let go of what was spent.
+MIN_WINDOW_MS, MAX_WINDOW_MS = 60_000, 86_400_000
 _LIMIT = re.compile(r"([0-9]{1,9})/([0-9]{1,5})([smhd]?)")
 _UNITS_MS = {"": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 #: How long a process may not know what another one has learnt.
@@ -74,7 +76,7 @@ class RateGroups:
         if not name or not limit or int(limit[1]) < 1 or int(limit[2]) < 1:
             return
         group = RateGroup(name[:100], int(limit[1]), int(limit[2]) * _UNITS_MS[limit[3]])
-        if group == self.of(route):
+        if not MIN_WINDOW_MS <= group.window_ms <= MAX_WINDOW_MS or group == self.of(route):
             return
         self._client.hset(key("groups"), route.name, f"{group.tokens} {group.window_ms} {group.name}")
         with self._lock:

@@ -19,7 +19,7 @@ from nomad_actors.esi.limits.limiter import HOLD_MS
 WALLET = ROUTES["/characters/{character_id}/wallet"]
 NOTIFICATIONS = ROUTES["/characters/{character_id}/notifications"]
 ORDERS = ROUTES["/characters/{character_id}/orders"]
-ALL_OK = Outcome(spent=2, ok=True)
+ALL_OK = Outcome(spent=2, ok=True, token_ok=True)
 
 
 @pytest.fixture
@@ -188,7 +188,11 @@ def test_a_420_stops_everything_until_the_error_limit_is_reset_and_then_starts_s
     (brake,) = limiter.state().brakes
     assert (brake.kind, brake.reason, brake.until_ms) == ("error limit", "ESI answered 420", clock.now_ms() + 46_000)
     clock.advance(seconds=46)
-    send(limiter, WALLET)
+    probe = limiter.reserve(WALLET, 7)
+    assert probe.is_probe
+    refused(limiter, WALLET, 8)
+    limiter.lift("esi")
+    limiter.settle(probe, ALL_OK)
     assert limiter.state().brakes == ()
     limiter.reserve(WALLET, 1)
     assert refused(limiter, NOTIFICATIONS).cause == "concurrency:esi"
@@ -310,6 +314,97 @@ def test_four_requests_to_sso_at_most_are_under_way(limiter: Limiter, clock: Man
     with pytest.raises(NotSent):
         limiter.reserve_sso()
     send(limiter, WALLET)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "at_most_seconds"),
+    [
+        (420, {"X-ESI-Error-Limit-Reset": "999999999"}, 120),
+        (429, {"Retry-After": "999999999"}, 3_600),
+        (503, {"Retry-After": "999999999"}, 900),
+        (503, {"Date": "Sun, 01 Nov 2026 12:00:00 GMT", "Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 900),
+        (403, {"X-ESI-Error-Limit-Remain": "5", "X-ESI-Error-Limit-Reset": "999999999"}, 61),
+    ],
+)
+def test_no_header_stops_requests_for_long(
+    limiter: Limiter, clock: ManualClock, status: int, headers: dict[str, str], at_most_seconds: int
+) -> None:
+    reservation = limiter.reserve(ORDERS, 7)
+    limiter.settle(reservation, outcome_of(status, headers, limited=reservation.limited, reason="r"))
+    refused(limiter, ORDERS)
+    clock.advance(seconds=at_most_seconds)
+    limiter.reserve(ORDERS, 7)
+
+
+def test_a_503_that_says_to_retry_at_once_is_left_alone_for_a_while(limiter: Limiter) -> None:
+    send(limiter, WALLET, outcome_of(503, {"Retry-After": "0"}, limited="bucket:x", reason="r"))
+    assert refused(limiter, WALLET).retry_after_seconds >= 5
+
+
+@pytest.mark.parametrize("limit", ["15/99999d", "15/1s"])
+def test_a_window_that_cannot_be_true_is_not_learnt(limiter: Limiter, limit: str) -> None:
+    limiter.learn(limiter.reserve(ORDERS, 7), {"X-Ratelimit-Group": "odd", "X-Ratelimit-Limit": limit})
+    assert limiter.reserve(ORDERS, 7).bucket is None
+
+
+def test_a_bucket_smaller_than_one_request_has_room_for_one(limiter: Limiter) -> None:
+    limiter.learn(limiter.reserve(ORDERS, 7), {"X-Ratelimit-Group": "tiny", "X-Ratelimit-Limit": "4/15m"})
+    send(limiter, ORDERS, Outcome(spent=4))
+    refused(limiter, ORDERS)
+
+
+def test_many_refused_jobs_do_not_push_the_next_ones_hours_away(
+    make_limiter: Callable[..., Limiter], clock: ManualClock
+) -> None:
+    limiter = make_limiter()
+    send(limiter, ORDERS, Outcome(spent=0, is_error=True, error_remaining=24, error_reset_ms=50_000))
+    waits = [refused_or_sent(limiter) for _ in range(500)]
+    assert max(waits) <= 51
+    clock.advance(seconds=51)
+    send(limiter, ORDERS)
+
+
+def refused_or_sent(limiter: Limiter) -> float:
+    try:
+        limiter.settle(limiter.reserve(ORDERS, 7), ALL_OK)
+    except NotSent as error:
+        return error.retry_after_seconds
+    return 0.0
+
+
+def test_a_clock_that_goes_back_blocks_no_bucket_and_no_brake(
+    redis_client: redis.Redis, make_limiter: Callable[..., Limiter], clock: ManualClock
+) -> None:
+    limiter = make_limiter()
+    send(limiter, NOTIFICATIONS)
+    limiter.brake(Brake(name="esi", kind="down", reason="r", for_ms=600_000))
+    earlier = ManualClock(clock.now_ms() - 7_200_000)
+    behind = Limiter(redis_client, clock=earlier, application="app")
+    send(behind, NOTIFICATIONS, Outcome(spent=10))
+    refused(behind, NOTIFICATIONS)
+    earlier.advance(seconds=930)
+    send(behind, NOTIFICATIONS)
+
+
+def test_a_429_that_comes_after_its_request_was_given_up_still_counts(limiter: Limiter, clock: ManualClock) -> None:
+    reservation = limiter.reserve(WALLET, 7)
+    clock.advance(seconds=HOLD_MS / 1000 + 1)
+    send(limiter, NOTIFICATIONS)
+    limiter.settle(reservation, outcome_of(420, {}, limited=reservation.limited, reason="half a pair: \ud800"))
+    refused(limiter, WALLET)
+
+
+def test_a_rejected_character_is_asked_less_and_less_often(limiter: Limiter, clock: ManualClock) -> None:
+    rejected = Brake(name="character:7", kind="rejected", reason="401", base_ms=600_000, max_ms=86_400_000, probes=True)
+    for wait in (600, 1_200, 2_400):
+        reservation = limiter.reserve(WALLET, 7)
+        limiter.settle(reservation, outcome_of(401, {}, limited=reservation.limited, reason="401"))
+        limiter.brake(rejected)
+        assert refused(limiter, WALLET).retry_after_seconds >= wait
+        send(limiter, WALLET, character_id=8)
+        clock.advance(seconds=wait)
+    send(limiter, WALLET)
+    assert limiter.state().brakes == ()
 
 
 def test_every_key_is_in_the_table_and_every_row_is_used(

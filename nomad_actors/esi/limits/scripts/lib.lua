@@ -25,20 +25,23 @@ end
 
 local function read_brake(name)
   local text = redis.call('HGET', KEY.brakes, name)
-  return text and cjson.decode(text)
+  local brake = text and cjson.decode(text)
+  -- Set before the clock went back: it would be in force for the size of the step.
+  if brake and brake.since_ms > now + 1000 then return nil end
+  return brake
 end
 
--- Stops requests until a known time (`until_ms`), or for a time that doubles with each failure of the probe after it
+-- Stops requests until a known time (`until_ms`), for a known time (`for_ms`), or for a time that doubles with each failure of the probe after it
 -- (`base_ms` to `max_ms`). Requests that were under way when a brake was set do not double it.
 local function set_brake(brake)
   local old = read_brake(brake.name)
-  if old and now < old.until_ms and not brake.until_ms then return end
+  if old and now < old.until_ms and not brake.until_ms and not brake.for_ms then return end
   local strikes = (old and old.strikes or 0) + 1
   local doubled = math.min((brake.base_ms or 0) * 2 ^ math.min(strikes - 1, 20), brake.max_ms or 0)
-  local until_ms = math.max(brake.until_ms or now + doubled, old and old.until_ms or 0)
+  local until_ms = math.max(brake.until_ms or now + (brake.for_ms or doubled), old and old.until_ms or 0)
   redis.call('HSET', KEY.brakes, brake.name, cjson.encode({
     kind = brake.kind, reason = brake.reason, since_ms = old and old.since_ms or now, until_ms = until_ms,
-    strikes = strikes, probes = brake.probes or false,
+    strikes = strikes, probes = brake.probes or (old and old.probes) or false,
   }))
   return until_ms
 end
@@ -57,9 +60,10 @@ local function read_bucket(name, window_ms)
   bucket.slot = math.floor(now / bucket.slot_ms)
   local window
   bucket.used, bucket.held, bucket.oldest, window = numbers(bucket.key, 'used', 'held', 'oldest', 'window')
-  if window ~= window_ms or bucket.slot - bucket.oldest > 2 * SLOTS then
-    -- Another window has other slots: what was spent counts as spent now. After two windows everything has returned.
-    local used = window ~= window_ms and bucket.used or 0
+  if window ~= window_ms or bucket.slot - bucket.oldest > 2 * SLOTS or bucket.slot < bucket.oldest then
+    -- Another window has other slots, and so has a clock that went back: what was spent counts as spent now. After two
+    -- windows everything has returned.
+    local used = (window ~= window_ms or bucket.slot < bucket.oldest) and bucket.used or 0
     redis.call('DEL', bucket.key)
     redis.call('HSET', bucket.key, 'held', bucket.held, 'window', window_ms)
     bucket.used, bucket.oldest = used, bucket.slot
@@ -102,6 +106,7 @@ local ERRORS = 100
 local function read_errors()
   local errors = {}
   errors.remaining, errors.reset, errors.held, errors.next = numbers(KEY.errors, 'remaining', 'reset', 'held', 'next')
+  errors.reset = math.min(errors.reset, now + 61000)
   if now >= errors.reset then errors.remaining = ERRORS end
   return errors
 end

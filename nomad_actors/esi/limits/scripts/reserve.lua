@@ -47,7 +47,8 @@ end
 local function turn(name, cap)
   local latency, last = numbers(KEY.turns, 'latency', name)
   if latency == 0 then latency = 250 end
-  local at = math.max(last, now + 1000) + latency / cap
+  -- Those beyond a minute's worth of turns share its end: a turn that nobody takes must not delay others for hours.
+  local at = math.max(math.min(last, now + 60000), now + 1000) + math.min(latency, 2000) / cap
   redis.call('HSET', KEY.turns, name, at)
   return at - now
 end
@@ -82,8 +83,9 @@ if errors then
     return { 'wait', math.ceil(reset), 'errors', 'ESI allows only ' .. errors.remaining .. ' more errors' }
   end
   if left < SLOWED_AT then
+    if errors.next > now + reset then errors.next = now end
     local at = math.max(errors.next, now)
-    errors.next = at + reset / (left - CLOSED_AT)
+    errors.next = math.min(at + reset / (left - CLOSED_AT), now + reset)
     if at > now then
       write_errors(errors)
       return { 'wait', math.ceil(at - now), 'errors', 'ESI allows only ' .. errors.remaining .. ' more errors' }
@@ -106,11 +108,12 @@ end
 for i, each in ipairs(input.concurrency) do
   local cap = i == 1 and ramped(each.name, each.limit) or each.limit
   if redis.call('ZCARD', KEY.under_way(each.name)) >= cap then
-    return { 'wait', math.ceil(turn(each.name, cap)), 'concurrency:' .. each.name, 'too many requests are under way' }
+    return { 'wait', math.ceil(turn(each.name, each.limit)), 'concurrency:' .. each.name, 'too many requests are under way' }
   end
 end
 
-local hold = { cost = input.cost, bucket = input.bucket, window_ms = input.window_ms, errors = input.errors, under = {} }
+local hold = { cost = input.cost, bucket = input.bucket, window_ms = input.window_ms, errors = input.errors, under = {},
+  probed = probed }
 for i, each in ipairs(input.concurrency) do
   hold.under[i] = each.name
   redis.call('ZADD', KEY.under_way(each.name), now + input.hold_ms, input.id)

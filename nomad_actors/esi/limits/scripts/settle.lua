@@ -2,14 +2,14 @@
 -- The request (JSON): id, spent (tokens), remaining (tokens by ESI's count, optional), limit (of the bucket), is_error, error_remaining
 --   and error_reset_ms (ESI's count of the old error limit, optional), latency_ms, ok (ESI gave an answer to what was asked),
 --   brakes (the names that it was checked against), brake (to set; optional), failing (route, character, brake to set if it
---   fails for `characters` of them; optional), works (a route that just worked; optional)
--- Returns: 1, or 0 if it was not under way; then until when a brake was set (ms), or ''; then the brakes that were lifted
-local FAILING_MS = 600000
+--   fails for `characters` of them; optional), works (a route that just worked; optional), token_ok (ESI took the access token)
+-- Returns: 1, until when a brake was set (ms), or ''; then the brakes that were lifted
+local FAILING_MS, PROBE_WAIT_MS = 600000, 10000
 
 local text = redis.call('HGET', KEY.holds, input.id)
-if not text then return { 0, '' } end
-local hold = cjson.decode(text)
-release(input.id, hold)
+-- Without it the request took too long, and the worst was counted; what its response says of all others is true all the same.
+local hold = text and cjson.decode(text) or {}
+if text then release(input.id, hold) end
 
 if hold.bucket then
   local bucket = read_bucket(hold.bucket, hold.window_ms)
@@ -41,9 +41,11 @@ local lifted = {}
 if input.ok then
   for _, name in ipairs(input.brakes) do
     local brake = read_brake(name)
-    -- A route is only back if it works.
-    if input.failing and string.sub(name, 1, 6) == 'route:' then brake = nil end
-    if brake and now >= brake.until_ms then
+    local kind = string.match(name, '^[^:]+')
+    -- A route is only back if it works, and a token is only good if ESI took it.
+    local is_over = not (kind == 'route' and input.failing)
+      and not ((kind == 'tokens' or kind == 'character') and not input.token_ok)
+    if brake and is_over and now >= brake.until_ms then
       lift(name, brake)
       lifted[#lifted + 1] = name
     end
@@ -59,5 +61,13 @@ if failing then
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now - FAILING_MS)
   expire(key, FAILING_MS)
   if redis.call('ZCARD', key) >= failing.characters then until_ms = set_brake(failing.brake) or until_ms end
+end
+if hold.probed and not until_ms then
+  -- A probe that ended without a verdict: the next one need not wait for as long as a request may take.
+  local brake = read_brake(hold.probed)
+  if brake and brake.probe_until_ms then
+    brake.probe_until_ms = now + PROBE_WAIT_MS
+    redis.call('HSET', KEY.brakes, hold.probed, cjson.encode(brake))
+  end
 end
 return { 1, until_ms and string.format('%.0f', until_ms) or '', unpack(lifted) }
