@@ -241,7 +241,8 @@ def _brake(snapshot: QueueSnapshot, delayed: Sequence[Job]) -> Finding | None:
     if reason is None:
         return None
     cause = f"a brake is active: its next jobs deferred themselves ({reason})"
-    remedy = f"nomad jobs {snapshot.name} --status delayed\nshows them; they run by themselves when the brake ends"
+    shown = "shows them; they run by themselves when the brake ends (those of ESI and SSO: nomad esi)"
+    remedy = f"nomad jobs {snapshot.name} --status delayed\n{shown}"
     return _finding(snapshot, Severity.WARNING, cause, remedy)
 
 
