@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import redis
@@ -27,7 +26,7 @@ def esi(json: Json = False) -> None:
     except redis.RedisError as error:
         raise Unavailable(f"the limits are in Redis, which does not answer: {error}") from error
     if json:
-        print_json(dataclasses.asdict(state))
+        print_json(state.as_json())
         return
     _print(state)
 

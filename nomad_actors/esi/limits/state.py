@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import redis
 
 from ...clock import Clock
+from ...response_model import ResponseModel
 from .keys import key
 
 #: The size of ESI's error window (esi-docs, error limiting).
 _ERRORS = 100
 
 
-@dataclass(frozen=True)
-class BrakeState:
+class BrakeState(ResponseModel):
     """A brake in force: nothing is sent to what `name` names until `until_ms`, and with `probes` until one succeeds."""
 
     name: str
@@ -30,8 +29,7 @@ class BrakeState:
     probes: bool
 
 
-@dataclass(frozen=True)
-class Bucket:
+class Bucket(ResponseModel):
     """A bucket that had no room recently: its tokens spent and held, and when that was."""
 
     name: str
@@ -41,14 +39,13 @@ class Bucket:
     starved_ms: int
 
 
-@dataclass(frozen=True)
-class LimitsState:
+class LimitsState(ResponseModel):
     """All brakes in force, the errors that ESI still allows, buckets without room, and the requests under way."""
 
-    brakes: tuple[BrakeState, ...]
+    brakes: list[BrakeState]
     errors_remaining: int
     errors_reset_ms: int
-    starving: tuple[Bucket, ...]
+    starving: list[Bucket]
     under_way: int
     sso_under_way: int
 
@@ -68,7 +65,7 @@ def read_state(client: redis.Redis, clock: Clock, *, starving: int = 100) -> Lim
         brakes, errors, names, under_way, sso_under_way = pipe.execute()
     remaining, reset_ms = (int(float(value or 0)) for value in errors)
     return LimitsState(
-        brakes=tuple(sorted(_in_force(brakes, now_ms), key=lambda brake: (":" in brake.name, brake.name))),
+        brakes=sorted(_in_force(brakes, now_ms), key=lambda brake: (":" in brake.name, brake.name)),
         errors_remaining=remaining if now_ms < reset_ms else _ERRORS,
         errors_reset_ms=reset_ms if now_ms < reset_ms else 0,
         starving=_buckets(client, [(_text(name), int(score)) for name, score in names]),
@@ -89,16 +86,16 @@ def _in_force(brakes: dict[Any, Any], now_ms: int) -> list[BrakeState]:
     return found
 
 
-def _buckets(client: redis.Redis, names: list[tuple[str, int]]) -> tuple[Bucket, ...]:
+def _buckets(client: redis.Redis, names: list[tuple[str, int]]) -> list[Bucket]:
     with client.pipeline(transaction=False) as pipe:
         for name, _ in names:
             pipe.hmget(key("bucket", name), "used", "held", "window")
         found = pipe.execute() if names else []
-    return tuple(
-        Bucket(name, int(used or 0), int(held or 0), int(float(window)), at_ms)
+    return [
+        Bucket(name=name, used=int(used or 0), held=int(held or 0), window_ms=int(float(window)), starved_ms=at_ms)
         for (name, at_ms), (used, held, window) in zip(names, found, strict=True)
         if window is not None
-    )
+    ]
 
 
 def _text(value: bytes | str) -> str:
