@@ -197,6 +197,7 @@ def open_limiter(settings: Settings, clock: Clock) -> Limiter:
     """Return the limits of ESI and SSO that all processes with these settings share."""
     client = redis.Redis.from_url(
         settings.redis_url,
+        decode_responses=True,
         socket_timeout=5.0,
         socket_connect_timeout=5.0,
         # The scripts recognise a repeated call.

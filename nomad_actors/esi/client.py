@@ -16,7 +16,7 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 
 from ..clock import Clock
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
-from .errors import EsiUnavailable, NotSent
+from .errors import SOON_SECONDS, EsiUnavailable, NotSent
 from .limits import Limiter, Outcome, Reservation, outcome_of
 from .limits.brakes import ESI, down, unanswered
 from .listings import all_older, all_pages
@@ -27,8 +27,6 @@ from .routes import COMPATIBILITY_DATE, GROUPS, Route
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
 TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
-#: When a job tries again if ESI has just stopped answering.
-_SOON_SECONDS = 5.0
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _KINDS = {list: "list", dict: "document", float: "number"}
 
@@ -127,7 +125,7 @@ class EsiClient:
             self._limiter.lift(ESI)
             return
         self._limiter.settle(reservation, Outcome(spent=0, brake=down(problem)))
-        raise NotSent(f"nothing was sent: {problem}", cause=ESI, retry_after_seconds=_SOON_SECONDS)
+        raise NotSent(f"nothing was sent: {problem}", cause=ESI, retry_after_seconds=SOON_SECONDS)
 
     def _problem(self) -> str | None:
         """Return why `/status` says that the game server is not open, or None."""
@@ -166,7 +164,7 @@ class EsiClient:
             no_connection = _is_unreachable(error)
             self._limiter.settle(reservation, unanswered(message, no_connection=no_connection))
             if no_connection:
-                raise EsiUnavailable(message, retry_after_seconds=_SOON_SECONDS) from None
+                raise EsiUnavailable(message) from None
             raise EsiUnavailable(message) from None
         ESI_REQUEST_SECONDS.labels(route.group).observe(time.perf_counter() - began)
         ESI_REQUESTS.labels(route.group, str(response.status_code)).inc()

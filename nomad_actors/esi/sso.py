@@ -15,9 +15,9 @@ from ..logs.known_secrets import KNOWN, basic_credentials
 from ..logs.redaction import redact
 from ..metrics.definitions import TOKEN_REFRESHES
 from .client import TIMEOUTS_SECONDS
-from .errors import SOON_SECONDS, DeadLogin, NotSent, SsoMisconfigured, SsoUnavailable
+from .errors import SOON_SECONDS, DeadLogin, SsoMisconfigured, SsoUnavailable
 from .limits import Brake, Limiter, Outcome
-from .limits.brakes import SSO, probe_ms
+from .limits.brakes import sso_down, sso_refuses_us
 from .response import retry_after_seconds
 from .signing_keys import SigningKeys
 
@@ -83,22 +83,27 @@ class SsoClient:
         out to be unusable. Raises `NotSent`, `DeadLogin`, `SsoMisconfigured`, `SsoUnavailable`, and what
         `save_rotated` raises.
         """
-        outcome: str | None = "unavailable"
+        reservation = self._limiter.reserve_sso()
+        counted, outcome = "unavailable", Outcome(spent=0)
         try:
-            tokens = self._refresh_limited(refresh_token, save_rotated)
-            outcome = "refreshed"
+            # Before SSO rotates the token: keys that cannot be read now would not be readable afterwards either.
+            self._keys.load()
+            form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+            tokens = self._tokens(self._request_token(form, save_rotated), refresh_token)
+            counted, outcome = "refreshed", Outcome(spent=0, ok=True)
         except DeadLogin:
-            outcome = "dead_login"
+            counted, outcome = "dead_login", Outcome(spent=0, ok=True)
             raise
-        except SsoMisconfigured:
-            outcome = "misconfigured"
+        except SsoMisconfigured as error:
+            counted, outcome = "misconfigured", Outcome(spent=0, brake=sso_refuses_us(str(error)))
             raise
-        except NotSent:
-            outcome = None
+        except SsoUnavailable as error:
+            # It would be the same for every login; but a wrong clock is this host's alone.
+            outcome = Outcome(spent=0, brake=None if error.is_local else _brake(error))
             raise
         finally:
-            if outcome is not None:
-                TOKEN_REFRESHES.labels(outcome).inc()
+            TOKEN_REFRESHES.labels(counted).inc()
+            self._limiter.settle(reservation, outcome)
         return tokens
 
     def exchange_code(self, code: str, verifier: str, redirect_uri: str) -> Tokens:
@@ -130,38 +135,8 @@ class SsoClient:
         }
         return f"{self._base_url}/v2/oauth/authorize?{urlencode(query)}"
 
-    def _refresh_limited(self, refresh_token: str, save_rotated: Callable[[str], None] | None) -> Tokens:
-        """Refresh within SSO's limits; a failure that is not the login's stops all refreshes for a while."""
-        reservation = self._limiter.reserve_sso()
-        outcome = Outcome(spent=0)
-
-        def save(body: Mapping[str, Any]) -> None:
-            rotated = body.get("refresh_token")
-            if save_rotated is not None and isinstance(rotated, str) and rotated not in ("", refresh_token):
-                save_rotated(rotated)
-
-        try:
-            # Before SSO rotates the token: keys that cannot be read now would not be readable afterwards either.
-            self._keys.load()
-            form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-            tokens = self._tokens(self._request_token(form, save), refresh_token)
-            outcome = Outcome(spent=0, ok=True)
-        except DeadLogin:
-            outcome = Outcome(spent=0, ok=True)
-            raise
-        except (SsoMisconfigured, SsoUnavailable) as error:
-            # It would be the same for every login; but a wrong clock is this host's alone.
-            is_local = isinstance(error, SsoUnavailable) and error.is_local
-            outcome = Outcome(spent=0, brake=None if is_local else _brake(error))
-            raise
-        finally:
-            self._limiter.settle(reservation, outcome)
-        return tokens
-
-    def _request_token(
-        self, form: dict[str, str], save: Callable[[Mapping[str, Any]], None] = lambda body: None
-    ) -> dict[str, Any]:
-        """Return SSO's response; `save` gets it before anything else is done with it."""
+    def _request_token(self, form: dict[str, str], save_rotated: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """Return SSO's response; `save_rotated` gets a new refresh token before anything else is done with it."""
         # The token endpoint accepts only form-encoded bodies since 2021-11.
         auth = (self._client_id, self._client_secret) if self._client_secret else None
         if auth is None:
@@ -179,7 +154,9 @@ class SsoClient:
             raise SsoUnavailable(f"SSO did not answer: {type(error).__name__}") from error
         body = _json_object(response)
         _register(body)
-        save(body)
+        rotated = body.get("refresh_token")
+        if save_rotated is not None and isinstance(rotated, str) and rotated not in ("", form.get("refresh_token")):
+            save_rotated(rotated)
         if response.status_code != 200 or not body.get("access_token"):
             _raise_for(response, body)
         return body
@@ -235,13 +212,9 @@ class SsoClient:
         return (host, self._base_url, f"{self._base_url}/", f"https://{host}", f"https://{host}/")
 
 
-def _brake(error: SsoMisconfigured | SsoUnavailable) -> Brake:
-    """Return the brake for a failure of SSO, or of our settings for it: one login tries whether it is over."""
-    if isinstance(error, SsoMisconfigured):
-        return Brake(name=SSO, kind="refused", reason=str(error), base_ms=30_000, max_ms=600_000, probes=True)
+def _brake(error: SsoUnavailable) -> Brake:
     seconds = error.retry_after_seconds
-    for_ms = probe_ms(seconds) if seconds > SOON_SECONDS else None
-    return Brake(name=SSO, kind="down", reason=str(error), for_ms=for_ms, base_ms=5_000, max_ms=300_000, probes=True)
+    return sso_down(str(error), retry_after_seconds=seconds if seconds > SOON_SECONDS else None)
 
 
 def _json_object(response: requests.Response) -> dict[str, Any]:

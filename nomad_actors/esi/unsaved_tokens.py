@@ -32,7 +32,7 @@ class UnsavedTokens:
         Raises `redis.RedisError`: without an answer nobody may ask SSO with the old token.
         """
         found: Any = self._client.hget(key("unsaved"), str(character_id))
-        of_version, _, sealed = (found.decode() if isinstance(found, bytes) else found or "").partition(" ")
+        of_version, _, sealed = (found or "").partition(" ")
         return sealed if of_version == str(version) else None
 
     def drop(self, character_id: int) -> None:

@@ -16,13 +16,12 @@ import redis
 from ..broker.errors import PermanentError
 from ..errors import Unavailable
 from ..esi import EsiError, EsiRefused, EsiResponse, EsiUnavailable, NotSent, Route, SsoError, TokenUnchecked
-from ..esi.limits import Brake
-from ..esi.limits.brakes import TOKENS
+from ..esi.limits.brakes import REJECTED_MS, rejected, unchecked
 from ..logs import get_logger
 from ..store import EVERYTHING, Changes, RouteState, Window
 from .due_times import as_of_ms, next_due_ms, refused_ms, trouble_seconds
 from .services import Services
-from .token_keeper import REJECTED_MS, TokenKeeper
+from .token_keeper import TokenKeeper
 
 #: A 500 or a useless body that comes back this often is a bad record of that character (esi-issues #1063, #564).
 LASTING, LASTING_FAILURES = (200, 204, 500), 3
@@ -119,22 +118,20 @@ class RouteSync:
             if error.status != 401 and not isinstance(error, TokenUnchecked):
                 raise
             if token.refreshed:
-                self._blame(keeper, character_id, error)
+                self._blame(character_id, error)
         # The token ended early, by CCP or a wrong clock: a refresh and one more request show if the login is valid.
         renewed = keeper.get_token(character_id, other_than=token.access_token)
         try:
             return get(renewed.access_token)
         except (EsiRefused, TokenUnchecked) as error:
-            self._blame(keeper, character_id, error)
+            self._blame(character_id, error)
 
-    def _blame(self, keeper: TokenKeeper, character_id: int, error: EsiError) -> NoReturn:
+    def _blame(self, character_id: int, error: EsiError) -> NoReturn:
         """Raise the error of a request with a fresh token; set a brake for requests that would fail in the same way."""
         if isinstance(error, TokenUnchecked):
-            self._services.limiter.brake(
-                Brake(name=TOKENS, kind="unchecked", reason=str(error), base_ms=10_000, max_ms=600_000, probes=True)
-            )
+            self._services.limiter.brake(unchecked(str(error)))
         elif error.status == 401:
-            keeper.reject(character_id, str(error))
+            self._services.limiter.brake(rejected(character_id, str(error)))
             raise EsiUnavailable(str(error), status=401, retry_after_seconds=REJECTED_MS / 1000) from error
         raise error
 

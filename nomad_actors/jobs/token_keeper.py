@@ -35,7 +35,6 @@ import redis
 from ..broker.errors import PermanentError
 from ..errors import TryLater, Unavailable
 from ..esi import DeadLogin, SsoUnavailable, Tokens
-from ..esi.limits import Brake
 from ..logs import get_logger
 from ..store import ACTIVE, Login, LoginChanged
 from .services import Services
@@ -58,8 +57,6 @@ STRIKE_PAUSE_MS, MAX_STRIKE_PAUSE_MS = 60_000, 3_600_000
 #: fault. Those that it still rejects after a day are.
 MASS_DEATH_COUNT, MASS_DEATH_SHARE = 5, 0.1
 _DAY_MS = 86_400_000
-#: The pauses after ESI rejected a fresh token with 401.
-REJECTED_MS, REJECTED_MAX_MS = 600_000, 86_400_000
 
 logger = get_logger("token-keeper-job")
 
@@ -99,7 +96,6 @@ class TokenKeeper:
         self._store = services.store
         self._sso = services.sso
         self._clock = services.clock
-        self._limiter = services.limiter
         self._unsaved = services.unsaved_tokens
 
     def get_token(self, character_id: int, *, other_than: str | None = None) -> UsableLogin:
@@ -223,19 +219,6 @@ class TokenKeeper:
                     logger.error("a refreshed login could not be saved", character_id=login.character_id)
                     raise
                 time.sleep(0.5)
-
-    def reject(self, character_id: int, reason: str) -> None:
-        """Pause all requests for a character whose fresh access token ESI rejects."""
-        self._limiter.brake(
-            Brake(
-                name=f"character:{character_id}",
-                kind="rejected",
-                reason=reason,
-                base_ms=REJECTED_MS,
-                max_ms=REJECTED_MAX_MS,
-                probes=True,
-            )
-        )
 
     def _count_strike(self, login: Login, error: DeadLogin) -> None:
         """Count a strike or mark the login dead, and raise; return only if somebody else has changed the login."""

@@ -21,9 +21,10 @@ def shown(redis_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_brakes_the_error_limit_and_buckets_without_room_are_shown(redis_url: str, redis_client: redis.Redis) -> None:
+def test_brakes_the_error_limit_and_buckets_without_room_are_shown(redis_url: str) -> None:
     assert "No brake is in force." in shown(redis_url).stdout
-    limiter = Limiter(redis_client, clock=SystemClock(), application="app")
+    decoding = redis.Redis.from_url(redis_url, decode_responses=True)
+    limiter = Limiter(decoding, clock=SystemClock(), application="app")
     orders, notifications = (ROUTES[f"/characters/{{character_id}}/{name}"] for name in ("orders", "notifications"))
     outcome = Outcome(spent=5, is_error=True, error_remaining=63, error_reset_ms=50_000)
     limiter.settle(limiter.reserve(orders, 7), outcome)

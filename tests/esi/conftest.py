@@ -158,9 +158,16 @@ def advance(clock: ManualClock, sandbox: SandboxServer) -> Callable[[float], Non
 
 
 @pytest.fixture
-def limiter(redis_client: redis.Redis, clock: ManualClock) -> Limiter:
+def decoding_redis(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the test run's Redis that returns text, as the limiter needs it."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def limiter(decoding_redis: redis.Redis, clock: ManualClock) -> Limiter:
     """The limits of this test's application."""
-    return Limiter(redis_client, clock=clock, application="sandbox-client")
+    return Limiter(decoding_redis, clock=clock, application="sandbox-client")
 
 
 @pytest.fixture

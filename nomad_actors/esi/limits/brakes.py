@@ -23,7 +23,8 @@ HIDDEN_429_MS, HIDDEN_429_MAX_MS = 60_000, 900_000
 PROBE_MS, PROBE_MAX_MS = 5_000, 60_000
 #: A route that fails for this many characters, with no success between, has a problem of its own.
 FAILING_CHARACTERS = 5
-ROUTE_MS, ROUTE_MAX_MS = 120_000, 3_600_000
+#: The first pause of a character whose fresh token ESI rejected with 401.
+REJECTED_MS = 600_000
 #: ESI's error window is 60 s; for a 420 without `X-ESI-Error-Limit-Reset`.
 ERROR_WINDOW_MS = 60_000
 #: The longest that a response may stop requests by its headers, by status: a wrong header must not stop them for
@@ -38,7 +39,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, kw_only=True)
 class Brake:
-    """A brake to set: until a known time from now, or for one that doubles with each failure."""
+    """A brake to set: for a known time, or for one that doubles with each failure."""
 
     name: str
     kind: str
@@ -108,23 +109,14 @@ def _brake(status: int, headers: Mapping[str, str], limited: str, reason: str) -
         for_ms = min(max(wait_ms, int((retry or 0) * 1000)), MAX_420_MS)
         return Brake(name=ESI, kind="error limit", reason=reason, for_ms=for_ms, probes=True)
     if status in (429, 520):
-        if retry is not None:
-            return Brake(
-                name=limited, kind="rate limit", reason=reason, for_ms=min(int(retry * 1000) + 1000, MAX_429_MS)
-            )
-        return Brake(
-            name=limited,
-            kind="rate limit",
-            reason=reason,
-            base_ms=HIDDEN_429_MS,
-            max_ms=HIDDEN_429_MAX_MS,
-        )
+        limit = Brake(name=limited, kind="rate limit", reason=reason, base_ms=HIDDEN_429_MS, max_ms=HIDDEN_429_MAX_MS)
+        return limit if retry is None else replace(limit, for_ms=min(int(retry * 1000) + 1000, MAX_429_MS))
     if status == 503:
-        return replace(down(reason), for_ms=None if retry is None else probe_ms(retry))
+        return replace(down(reason), for_ms=None if retry is None else _probe_ms(retry))
     return None
 
 
-def probe_ms(retry_after_seconds: float) -> int:
+def _probe_ms(retry_after_seconds: float) -> int:
     """Return how long a service that is down is left alone, by what it says itself."""
     return int(min(max(retry_after_seconds * 1000, PROBE_MS), MAX_503_MS))
 
@@ -132,6 +124,34 @@ def probe_ms(retry_after_seconds: float) -> int:
 def down(reason: str) -> Brake:
     """Return the brake on everything while ESI or the game server is down."""
     return Brake(name=ESI, kind="down", reason=reason, base_ms=PROBE_MS, max_ms=PROBE_MAX_MS, probes=True)
+
+
+def failing(route: str) -> Brake:
+    """Return the brake on a route that fails for many characters."""
+    reason = f"{route} fails for many characters"
+    return Brake(name=f"route:{route}", kind="route", reason=reason, base_ms=120_000, max_ms=3_600_000, probes=True)
+
+
+def unchecked(reason: str) -> Brake:
+    """Return the brake on requests with a token while ESI cannot check tokens."""
+    return Brake(name=TOKENS, kind="unchecked", reason=reason, base_ms=10_000, max_ms=600_000, probes=True)
+
+
+def rejected(character_id: int, reason: str) -> Brake:
+    """Return the brake on a character whose fresh access token ESI rejects."""
+    name = f"character:{character_id}"
+    return Brake(name=name, kind="rejected", reason=reason, base_ms=REJECTED_MS, max_ms=86_400_000, probes=True)
+
+
+def sso_down(reason: str, *, retry_after_seconds: float | None) -> Brake:
+    """Return the brake on all refreshes while SSO is down, or its tokens cannot be validated."""
+    for_ms = None if retry_after_seconds is None else _probe_ms(retry_after_seconds)
+    return Brake(name=SSO, kind="down", reason=reason, for_ms=for_ms, base_ms=PROBE_MS, max_ms=300_000, probes=True)
+
+
+def sso_refuses_us(reason: str) -> Brake:
+    """Return the brake on all refreshes while SSO refuses this application."""
+    return Brake(name=SSO, kind="refused", reason=reason, base_ms=30_000, max_ms=600_000, probes=True)
 
 
 def _number(headers: Mapping[str, str], name: str) -> int | None:

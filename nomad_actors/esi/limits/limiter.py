@@ -6,7 +6,7 @@ import json
 import random
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import redis
@@ -16,7 +16,7 @@ from ...logs import get_logger
 from ...metrics.definitions import ESI_NOT_SENT
 from ..errors import NotSent
 from ..routes import Route
-from .brakes import ESI, FAILING_CHARACTERS, ROUTE_MAX_MS, ROUTE_MS, SSO, TOKENS, WORST_TOKENS, Brake, Outcome
+from .brakes import ESI, FAILING_CHARACTERS, SSO, TOKENS, WORST_TOKENS, Brake, Outcome, failing
 from .keys import BASE
 from .loader import script
 from .rate_groups import RateGroup, RateGroups
@@ -29,7 +29,7 @@ ROUTE_SHARE = 0.25
 USERS_SHARE = 0.2
 #: More than five parallel refreshes were answered with 500s and cut connections (ccpgames/sso-issues #58).
 SSO_CONCURRENCY = 4
-#: CCP's daily downtime begins at 11:00 UTC; before this time ESI is not even asked whether it is over.
+#: CCP's daily downtime begins at 11:00 UTC; until 11:05 nobody asks whether it is over.
 DOWNTIME_MS = (11 * 3_600_000, 11 * 3_600_000 + 300_000)
 #: Longer than both timeouts of a request: after this time its process is gone.
 HOLD_MS = 60_000
@@ -67,7 +67,8 @@ class Reservation:
 class Limiter:
     """Keeps the limits of one ESI application, together with all processes that use the same Redis; thread-safe.
 
-    While Redis does not answer, nothing can be reserved, so nothing is sent; a request that is under way ends as usual.
+    `client` must decode replies (`decode_responses=True`). While Redis does not answer, nothing can be reserved, so
+    nothing is sent; a request that is under way ends as usual.
     """
 
     def __init__(
@@ -135,13 +136,13 @@ class Limiter:
     def _reserved(self, reservation: Reservation, request: dict[str, Any]) -> Reservation:
         request |= {"id": reservation.id, "brakes": reservation.brakes, "hold_ms": HOLD_MS}
         try:
-            reply = [_text(each) for each in self._run("reserve", request)]
+            reply = self._run("reserve", request)
         except redis.RedisError as error:
             raise _without_redis(error) from error
         if reply[0] == "wait":
             self._raise_not_sent(float(reply[1]), reply[2], reply[3])
         if reply[0] == "probe" and reply[1] == ESI:
-            return Reservation(**{**vars(reservation), "is_probe": True})
+            return replace(reservation, is_probe=True)
         return reservation
 
     def _raise_not_sent(self, wait_ms: float, cause: str, reason: str) -> None:
@@ -176,31 +177,20 @@ class Limiter:
             request["brake"] = outcome.brake.request()
         if (route := reservation.route) is not None:
             if outcome.route_failed:
-                request["failing"] = self._failing(route, reservation.character_id)
+                request["failing"] = {
+                    "route": route.name,
+                    "character": reservation.character_id,
+                    "characters": FAILING_CHARACTERS,
+                    "brake": failing(route.name).request(),
+                }
             elif outcome.ok:
                 request["works"] = route.name
         _, until, *lifted = self._run_if_possible("settle", request)
         for name in lifted:
             logger.info("brake lifted", brake=name)
-        if until:
-            name = outcome.brake.name if outcome.brake else f"route:{route.name if route else ''}"
-            self._log_brake(name, outcome.brake.reason if outcome.brake else "it fails for many characters", int(until))
-
-    def _failing(self, route: Route, character_id: int | None) -> dict[str, Any]:
-        brake = Brake(
-            name=f"route:{route.name}",
-            kind="route",
-            reason=f"{route.name} fails for many characters",
-            base_ms=ROUTE_MS,
-            max_ms=ROUTE_MAX_MS,
-            probes=True,
-        )
-        return {
-            "route": route.name,
-            "character": character_id,
-            "characters": FAILING_CHARACTERS,
-            "brake": brake.request(),
-        }
+        brake = outcome.brake or (failing(route.name) if route is not None else None)
+        if until and brake is not None:
+            self._log_brake(brake, int(until))
 
     def learn(self, reservation: Reservation, headers: Any) -> None:
         """Save the rate group that a response names."""
@@ -214,7 +204,7 @@ class Limiter:
     def brake(self, brake: Brake) -> None:
         """Set a brake."""
         if until := self._run_if_possible("brake", brake.request())[1]:
-            self._log_brake(brake.name, brake.reason, int(until))
+            self._log_brake(brake, int(until))
 
     def lift(self, name: str) -> None:
         """Lift a brake; requests start again slowly."""
@@ -225,23 +215,25 @@ class Limiter:
         """Return the brakes in force, the error limit, buckets without room and the requests under way."""
         return read_state(self.client, self._clock)
 
-    def _log_brake(self, name: str, reason: str, until_ms: int) -> None:
-        logger.warning("brake set", brake=name, reason=reason, seconds=round((until_ms - self._clock.now_ms()) / 1000))
+    def _log_brake(self, brake: Brake, until_ms: int) -> None:
+        seconds = round((until_ms - self._clock.now_ms()) / 1000)
+        logger.warning("brake set", brake=brake.name, reason=brake.reason, seconds=seconds)
 
-    def _run_if_possible(self, name: str, request: dict[str, Any]) -> list[str]:
+    def _run_if_possible(self, name: str, request: dict[str, Any]) -> list[Any]:
         """Run a script; if Redis fails, only log that, to keep the response: the reservation later counts as spent."""
         try:
-            return [_text(each) for each in self._run(name, request)]
+            return self._run(name, request)
         except redis.RedisError as error:
             logger.warning("ESI's limits could not be updated", error=str(error))
-            return ["0", ""]
+            return [0, ""]
 
-    def _run(self, name: str, request: dict[str, Any]) -> Any:
+    def _run(self, name: str, request: dict[str, Any]) -> list[Any]:
         conversion = self._clock.conversion()
-        return self._scripts[name](
+        reply: list[Any] = self._scripts[name](
             keys=[BASE],
             args=[conversion.since_ms, conversion.at_ms, conversion.speed, json.dumps(request, separators=(",", ":"))],
         )
+        return reply
 
 
 def _without_redis(error: redis.RedisError) -> NotSent:
@@ -251,7 +243,3 @@ def _without_redis(error: redis.RedisError) -> NotSent:
         cause="redis",
         retry_after_seconds=_WITHOUT_REDIS_SECONDS,
     )
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

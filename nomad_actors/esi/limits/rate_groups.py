@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 
@@ -59,8 +60,8 @@ class RateGroups:
         """
         with self._lock:
             if time.monotonic() - self._read_mono > _REFRESH_SECONDS:
-                found = self._client.hgetall(key("groups"))
-                self._learnt = {_text(name): _unpack(_text(value)) for name, value in found.items()}
+                found: Any = self._client.hgetall(key("groups"))
+                self._learnt = {name: _unpack(value) for name, value in found.items()}
                 self._read_mono = time.monotonic()
             learnt = self._learnt.get(route.name)
         if learnt is not None or route.rate_group is None:
@@ -81,10 +82,6 @@ class RateGroups:
         self._client.hset(key("groups"), route.name, f"{group.tokens} {group.window_ms} {group.name}")
         with self._lock:
             self._learnt[route.name] = group
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _unpack(text: str) -> RateGroup:

@@ -68,7 +68,7 @@ def read_state(client: redis.Redis, clock: Clock, *, starving: int = 100) -> Lim
         brakes=sorted(_in_force(brakes, now_ms), key=lambda brake: (":" in brake.name, brake.name)),
         errors_remaining=remaining if now_ms < reset_ms else _ERRORS,
         errors_reset_ms=reset_ms if now_ms < reset_ms else 0,
-        starving=_buckets(client, [(_text(name), int(score)) for name, score in names]),
+        starving=_buckets(client, [(name, int(score)) for name, score in names]),
         under_way=under_way,
         sso_under_way=sso_under_way,
     )
@@ -80,7 +80,7 @@ def _in_force(brakes: dict[Any, Any], now_ms: int) -> list[BrakeState]:
         fields = json.loads(text)
         fields.pop("probe_until_ms", None)
         fields |= {each: int(fields[each]) for each in ("since_ms", "until_ms", "strikes")}
-        brake = BrakeState(name=_text(name), **fields)
+        brake = BrakeState(name=name, **fields)
         if brake.probes or now_ms < brake.until_ms:
             found.append(brake)
     return found
@@ -96,7 +96,3 @@ def _buckets(client: redis.Redis, names: list[tuple[str, int]]) -> list[Bucket]:
         for (name, at_ms), (used, held, window) in zip(names, found, strict=True)
         if window is not None
     ]
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -29,9 +29,9 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def make_limiter(redis_client: redis.Redis, clock: ManualClock) -> Callable[..., Limiter]:
+def make_limiter(decoding_redis: redis.Redis, clock: ManualClock) -> Callable[..., Limiter]:
     """`make_limiter(**options)`: the limiter of one process; all share their Redis."""
-    return lambda **options: Limiter(redis_client, clock=clock, application="app", **options)
+    return lambda **options: Limiter(decoding_redis, clock=clock, application="app", **options)
 
 
 @pytest.fixture
@@ -257,10 +257,10 @@ def test_while_esi_is_down_one_probe_goes_at_a_time(
 
 
 def test_the_daily_downtime_stops_everything_until_a_probe_succeeds(
-    redis_client: redis.Redis, make_limiter: Callable[..., Limiter]
+    decoding_redis: redis.Redis, make_limiter: Callable[..., Limiter]
 ) -> None:
     clock = ManualClock(1_793_534_400_000 - 3_601_000)
-    limiter = Limiter(redis_client, clock=clock, application="app", downtime_ms=DOWNTIME_MS)
+    limiter = Limiter(decoding_redis, clock=clock, application="app", downtime_ms=DOWNTIME_MS)
     send(limiter, WALLET)
     clock.advance(seconds=2)
     waiting = refused(limiter, WALLET, for_user=True)
@@ -277,7 +277,7 @@ def test_the_daily_downtime_stops_everything_until_a_probe_succeeds(
 
 
 def test_without_a_downtime_eleven_oclock_is_like_any_time(
-    redis_client: redis.Redis, limiter: Limiter, clock: ManualClock
+    decoding_redis: redis.Redis, limiter: Limiter, clock: ManualClock
 ) -> None:
     clock.advance(seconds=86_400 - 3_600)
     send(limiter, WALLET)
@@ -373,13 +373,13 @@ def refused_or_sent(limiter: Limiter) -> float:
 
 
 def test_a_clock_that_goes_back_blocks_no_bucket_and_no_brake(
-    redis_client: redis.Redis, make_limiter: Callable[..., Limiter], clock: ManualClock
+    decoding_redis: redis.Redis, make_limiter: Callable[..., Limiter], clock: ManualClock
 ) -> None:
     limiter = make_limiter()
     send(limiter, NOTIFICATIONS)
     limiter.brake(Brake(name="esi", kind="down", reason="r", for_ms=600_000))
     earlier = ManualClock(clock.now_ms() - 7_200_000)
-    behind = Limiter(redis_client, clock=earlier, application="app")
+    behind = Limiter(decoding_redis, clock=earlier, application="app")
     send(behind, NOTIFICATIONS, Outcome(spent=10))
     refused(behind, NOTIFICATIONS)
     earlier.advance(seconds=930)
@@ -408,7 +408,7 @@ def test_a_rejected_character_is_asked_less_and_less_often(limiter: Limiter, clo
 
 
 def test_every_key_is_in_the_table_and_every_row_is_used(
-    limiter: Limiter, redis_client: redis.Redis, clock: ManualClock
+    limiter: Limiter, decoding_redis: redis.Redis, clock: ManualClock
 ) -> None:
     limiter.learn(limiter.reserve(ORDERS, 7), {"X-Ratelimit-Group": "g", "X-Ratelimit-Limit": "15/15m"})
     send(limiter, dataclasses.replace(ORDERS, name="other"), outcome_of(500, {}, limited="bucket:x", reason="r"))
@@ -423,11 +423,11 @@ def test_every_key_is_in_the_table_and_every_row_is_used(
     limiter.brake(Brake(name="esi", kind="down", reason="r", for_ms=1000, probes=True))
     patterns = {name: f"{BASE}:{row.suffix.removesuffix('{}')}" for name, row in KEYS.items()}
     used = set()
-    for key in redis_client.scan_iter():
-        names = [name for name, start in patterns.items() if key.decode() == start or key.decode().startswith(start)]
-        names = [name for name in names if key.decode() == patterns[name] or "{}" in KEYS[name].suffix]
+    for key in decoding_redis.scan_iter():
+        names = [name for name, start in patterns.items() if key == start or key.startswith(start)]
+        names = [name for name in names if key == patterns[name] or "{}" in KEYS[name].suffix]
         assert len(names) == 1, key
-        assert redis_client.type(key).decode() == KEYS[names[0]].type
+        assert decoding_redis.type(key) == KEYS[names[0]].type
         used.add(names[0])
     # These two are not the limiter's: SSO's keys, and tokens that the database missed.
     assert used == set(KEYS) - {"jwks", "unsaved"}

@@ -31,8 +31,8 @@ local function read_brake(name)
   return brake
 end
 
--- Stops requests until a known time (`until_ms`), for a known time (`for_ms`), or for a time that doubles with each failure of the probe after it
--- (`base_ms` to `max_ms`). Requests that were under way when a brake was set do not double it.
+-- Stops requests until a known time (`until_ms`), for a known time (`for_ms`), or for a time that doubles with each failure
+-- of the probe after it (`base_ms` to `max_ms`). Requests that were under way when a brake was set do not double it.
 local function set_brake(brake)
   local old = read_brake(brake.name)
   if old and now < old.until_ms and not brake.until_ms and not brake.for_ms then return end
