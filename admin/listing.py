@@ -32,8 +32,8 @@ class JobsQuery(Input):
         default=None,
         description="one or more states; by default those of the outcome or the fingerprint, else waiting",
     )
-    outcome: Annotated[str, WithJsonSchema({"type": "array", "items": OUTCOME})] = Field(
-        default="", description="one or more outcomes; by default all"
+    outcome: Annotated[str | None, WithJsonSchema({"type": "array", "minItems": 1, "items": OUTCOME})] = Field(
+        default=None, description="one or more outcomes; by default all"
     )
     type: str = Field(default="", description="only jobs of this type")
     field: list[FieldValue] = Field(
@@ -63,8 +63,8 @@ def job_filter(query: JobsQuery, *, status: str = "") -> JobFilter:
     Raises `BadInput` for a field without a value.
     """
     return JobFilter(
-        states=split_values(query.status or status),
-        outcomes=split_values(query.outcome) if query.outcome else (),
+        states=split_values(status if query.status is None else query.status),
+        outcomes=() if query.outcome is None else split_values(query.outcome),
         job_type=query.type or None,
         fields=parse_fields(nonempty_fields(query)),
         fingerprint=query.fingerprint or None,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint, redirect, render_template, request
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
@@ -42,10 +42,15 @@ JOBS_A_PAGE = 50
 COLOURS = {Severity.PROBLEM: "failed", Severity.WARNING: "paused", Severity.UNKNOWN: "", Severity.OK: "completed"}
 
 
+#: A form also sends what was left empty.
+_Optional = Annotated[str | None, BeforeValidator(lambda text: text or None)]
+
+
 class QueuePageQuery(JobsQuery):
     """The jobs that a queue's page shows."""
 
-    status: str = ""
+    status: _Optional = None
+    outcome: _Optional = None
     limit: int = Field(default=JOBS_A_PAGE, ge=1, le=MAX_LIMIT)
 
 

@@ -190,7 +190,8 @@ def test_a_fingerprint_or_an_outcome_implies_the_state(operator: FlaskClient, ap
     for query, ids in ((f"fingerprint={reason['fingerprint']}", [failed]), ("outcome=failed", [failed])):
         assert [job["id"] for job in operator.get(f"{JOBS}?{query}").get_json()["jobs"]] == ids
     assert len(operator.get(f"{JOBS}?outcome=completed,failed").get_json()["jobs"]) == 2
-    assert operator.get(f"{JOBS}?outcome=lost").status_code == 422
+    for query in ("outcome=lost", "outcome=", "status="):
+        assert operator.get(f"{JOBS}?{query}").status_code == 422, query
 
 
 @pytest.mark.usefixtures("workers")
@@ -345,3 +346,10 @@ def test_an_ended_job_cannot_be_cancelled(operator: FlaskClient, app: AdminApp) 
     assert "waiting, delayed or active" in response.text
     assert operator.post("/admin/jobs/queues/token-refresh/jobs/nobody/cancel").status_code == 404
     assert operator.post(f"/admin/jobs/queues/token-refresh/jobs/{job_id}/cancel", json={"why": 1}).status_code == 422
+
+
+@pytest.mark.parametrize("until", [2**48, 10**15 - 1])
+def test_a_time_in_the_far_future_is_a_time_like_any(operator: FlaskClient, until: int) -> None:
+    for path in (JOBS, "/admin/queues/esi-refresh"):
+        assert operator.get(f"{path}?until={until}&field=character_id=7").status_code == 200
+        assert operator.get(f"{path}?since={until}&field=character_id=7").status_code == 200

@@ -37,6 +37,7 @@ _TIME_BYTES = 6
 #: Sorts after every id: packed UUIDs have 16 bytes, other ids are text.
 _BEYOND_IDS = b"\xff" * 17
 _LATEST = b"\xff" * _TIME_BYTES
+_LATEST_MS = int.from_bytes(_LATEST, "big")
 #: A score as Redis writes it; Python's float() accepts more than Redis does.
 _SCORE = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?")
 
@@ -233,7 +234,7 @@ def _bound(at_ms: float | None, otherwise: str) -> str:
 
 
 def _time_bytes(at_ms: float | None, otherwise: bytes) -> bytes:
-    return otherwise if at_ms is None else max(0, int(at_ms)).to_bytes(_TIME_BYTES, "big")
+    return otherwise if at_ms is None else int(min(max(at_ms, 0), _LATEST_MS)).to_bytes(_TIME_BYTES, "big")
 
 
 # Cursors are opaque to users; the first letter tells the kinds of lists apart. What reads one raises `BadCursor`.
