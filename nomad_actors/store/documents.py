@@ -50,6 +50,8 @@ class RouteState:
     due_priority: int | None
     asked_ms: int | None
     queued_ms: int | None
+    changed_ms: int | None
+    set_aside: int
     #: Pages of the stored document; None if there is none.
     pages: int | None
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 #: The newest migration, which results in these tables.
-REVISION = "0004"
+REVISION = "0005"
 #: Constraints have names, so that a migration can change them.
 metadata = MetaData(
     naming_convention={
@@ -63,11 +63,15 @@ characters = Table(
     # Changes when the character is sold.
     Column("owner_hash", Text, nullable=False),
     Column("scopes", JSON, nullable=False),
-    # active, needs_login
+    # active, needs_login; sold: what was kept for an earlier owner, under a negative id
     Column("state", String(20), nullable=False),
     Column("state_reason", Text),
     Column("state_changed_ms", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    # Since when the player is offline, by the last response of the route /online; NULL if online or unknown.
+    Column("offline_since_ms", BigInteger),
+    # The id that a sold character has in the game.
+    Column("sold_id", BigInteger),
 )
 
 #: A character's encrypted tokens and their state.
@@ -129,9 +133,48 @@ sync_state = Table(
     Column("due_priority", Integer),
     # When it was last requested by something other than the schedule.
     Column("asked_ms", BigInteger),
-    # When the schedule last enqueued it.
+    # When the repairing sweep last enqueued it.
     Column("queued_ms", BigInteger),
+    # The last response that differed from the one before.
+    Column("changed_ms", BigInteger),
+    # Rows of the current document that are in `set_aside_rows` instead of the history.
+    Column("set_aside", BigInteger, nullable=False, server_default="0"),
     Index(None, "next_due_ms"),
+)
+
+#: One row of a response that could not be stored, with the reason; the other rows of its response were.
+set_aside_rows = Table(
+    "set_aside_rows",
+    metadata,
+    Column("entry_id", _Counter, primary_key=True),
+    _character(is_key=False),
+    Column("route", String(200), nullable=False),
+    # SHA-256 of the row, by which it is recognised in later responses.
+    Column("digest", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    # The row as JSON with every character that a database rejects escaped, cut to 4,000 characters.
+    Column("row_json", Text, nullable=False),
+    Column("first_seen_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger, nullable=False),
+    Index(None, "character_id", "route"),
+    UniqueConstraint("character_id", "route", "digest"),
+)
+
+#: One response of a listing that is not read to its end; deleted when it is.
+listing_pages = Table(
+    "listing_pages",
+    metadata,
+    _character(),
+    Column("route", String(200), primary_key=True),
+    # In the order of the requests, from 1.
+    Column("page", BigInteger, primary_key=True, autoincrement=False),
+    Column("body_json", Text, nullable=False),
+    Column("etag", Text),
+    Column("last_modified", Text),
+    # X-Pages of this response.
+    Column("pages", BigInteger, nullable=False),
+    Column("fresh_until_ms", BigInteger, nullable=False),
+    Column("saved_ms", BigInteger, nullable=False),
 )
 
 #: One entry of a character's wallet journal; ESI shows 30 days of them.
