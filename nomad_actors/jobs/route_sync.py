@@ -218,7 +218,9 @@ class RouteSync:
         )
         stored_ms = known.state.as_of_ms if known.state is not None else None
         true_ms = as_of_ms(route, response, now_ms=now_ms, stored_ms=stored_ms)
-        save = self._documents.renew if response.not_modified else self._documents.save
+        save = self._documents.save
+        if response.not_modified and known.state is not None:
+            save = functools.partial(self._documents.renew, rows_complete=known.state.rows_complete)
         changes = save(known.character_id, route.name, response, as_of_ms=true_ms, next_due_ms=due_ms, window=window)
         self._copy_to_cache(known, response)
         return Synced(

@@ -146,13 +146,16 @@ class Documents:
         as_of_ms: int,
         next_due_ms: int,
         window: Window = EVERYTHING,
+        rows_complete: bool = False,
     ) -> Changes:
         """Save that the last response is still valid at `as_of_ms`, with the resulting changes.
 
-        Raises `UnexpectedRow`, `Unavailable`.
+        With `rows_complete`, as in its `RouteState`, its document is not read. Raises `UnexpectedRow`, `Unavailable`.
         """
         with self._database.write() as connection:
-            complete, changes = _catch_up(connection, character_id, route, window)
+            complete, changes = rows_complete, Changes()
+            if not rows_complete:
+                complete, changes = _catch_up(connection, character_id, route, window)
             changes += history.renew(connection, route, character_id, as_of_ms, window)
             # A "not modified" response may have no validators: keep the old ones.
             validators = {"etag": response.etag, "last_modified": response.last_modified}
@@ -267,13 +270,10 @@ class Documents:
 
         Raises `Unavailable`.
         """
-        keys = [{"a_character_id": each.character_id, "a_route": each.route} for each in routes]
-        same = (
-            sync_state.c.character_id == sa.bindparam("a_character_id"),
-            sync_state.c.route == sa.bindparam("a_route"),
-        )
+        now_ms = self._clock.now_ms()
+        rows = [{"of_character": each.character_id, "of_route": each.route, "queued_ms": now_ms} for each in routes]
         with self._database.write() as connection:
-            connection.execute(sa.update(sync_state).where(*same).values(queued_ms=self._clock.now_ms()), keys)
+            connection.execute(_UPDATE, rows)
 
     def oldest_synced_ms(self) -> dict[str, int]:
         """Return for each route the oldest time of the last sync among active characters.
@@ -315,14 +315,7 @@ class Documents:
 
 
 def _state(connection: Connection, character_id: int, route: str) -> RouteState | None:
-    row = connection.execute(
-        sa.select(sync_state, documents.c.pages)
-        .outerjoin(
-            documents,
-            sa.and_(documents.c.character_id == sync_state.c.character_id, documents.c.route == sync_state.c.route),
-        )
-        .where(sync_state.c.character_id == character_id, sync_state.c.route == route)
-    ).one_or_none()
+    row = connection.execute(_STATE, {"of_character": character_id, "of_route": route}).one_or_none()
     return None if row is None else RouteState(**row._mapping)
 
 
@@ -354,6 +347,21 @@ def _catch_up(connection: Connection, character_id: int, route: str, window: Win
     return window.is_everything, history.absorb(connection, route, character_id, body, state.as_of_ms, window)
 
 
+#: Built once: building takes longer than executing.
+_SAME = sa.and_(
+    sync_state.c.character_id == sa.bindparam("of_character"), sync_state.c.route == sa.bindparam("of_route")
+)
+_UPDATE = sa.update(sync_state).where(_SAME)
+_STATE = (
+    sa.select(sync_state, documents.c.pages)
+    .outerjoin(
+        documents,
+        sa.and_(documents.c.character_id == sync_state.c.character_id, documents.c.route == sync_state.c.route),
+    )
+    .where(_SAME)
+)
+
+
 def _put(connection: Connection, character_id: int, route: str, values: dict[str, Any]) -> None:
     """Update the given columns, or insert a row with defaults for the others."""
     if _update(connection, character_id, route, values):
@@ -363,5 +371,5 @@ def _put(connection: Connection, character_id: int, route: str, values: dict[str
 
 
 def _update(connection: Connection, character_id: int, route: str, values: dict[str, Any]) -> bool:
-    same = (sync_state.c.character_id == character_id, sync_state.c.route == route)
-    return connection.execute(sa.update(sync_state).where(*same).values(**values)).rowcount == 1
+    keys = {"of_character": character_id, "of_route": route}
+    return connection.execute(_UPDATE, keys | values).rowcount == 1

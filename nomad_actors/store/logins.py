@@ -144,11 +144,7 @@ class Logins:
         Raises `UndecryptableToken`, `Unavailable`.
         """
         with self._database.read() as connection:
-            row = connection.execute(
-                _CHARACTERS.add_columns(
-                    schema.logins.c.version, schema.logins.c.refresh_token, schema.logins.c.access_token
-                ).where(schema.characters.c.character_id == character_id)
-            ).one_or_none()
+            row = connection.execute(_LOGIN, {"of_character": character_id}).one_or_none()
         if row is None:
             return None
         opened = {
@@ -165,7 +161,7 @@ class Logins:
         Raises `Unavailable`.
         """
         with self._database.read() as connection:
-            row = connection.execute(_CHARACTERS.where(schema.characters.c.character_id == character_id)).one_or_none()
+            row = connection.execute(_CHARACTER, {"of_character": character_id}).one_or_none()
         return None if row is None else Character(**_fields(row))
 
     def characters(self, state: str | None = None) -> list[Character]:
@@ -337,6 +333,11 @@ _CHARACTERS = sa.select(
     schema.logins.c.last_strike_ms,
     schema.characters.c.offline_since_ms,
 ).join(schema.logins, schema.logins.c.character_id == schema.characters.c.character_id)
+
+
+#: Built once: building takes longer than executing.
+_CHARACTER = _CHARACTERS.where(schema.characters.c.character_id == sa.bindparam("of_character"))
+_LOGIN = _CHARACTER.add_columns(schema.logins.c.version, schema.logins.c.refresh_token, schema.logins.c.access_token)
 
 
 def _fields(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
