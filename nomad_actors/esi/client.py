@@ -154,8 +154,8 @@ class EsiClient:
             return down("the game server is starting, for CCP only") if status.get("vip") is True else None
         reason = f"ESI answered {response.status_code} for /status"
         # ESI's own word that nothing may be sent now; anything else may be the failure of /status alone.
-        told = outcome_of(response.status_code, response.headers, limited=ESI, reason=reason).brake
-        return down(reason, unclear=True) if told is None else replace(told, probes=True)
+        stop = outcome_of(response.status_code, response.headers, limited=ESI, reason=reason).brake
+        return down(reason, unclear=True) if stop is None else replace(stop, probes=True)
 
     def _send(
         self,

@@ -11,7 +11,8 @@ from typing import Any
 
 from .routes import Route
 
-#: A request at the exact moment of expiry is too early (evemon's observation; clocks differ slightly).
+#: A request at the exact moment of expiry is too early: the clocks of ESI's hosts differ by seconds (evemon's
+#: observation). Freshness is longer by this, and what is scheduled keeps the same distance from it again.
 SLACK_SECONDS = 2
 #: No route is fresh for longer than a day; an absurd header must not block requests for years.
 _MAX_FRESH_SECONDS = 7 * 86_400

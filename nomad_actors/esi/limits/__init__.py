@@ -6,6 +6,16 @@ attempt is spent.
 
 from .brakes import Brake, Outcome, outcome_of
 from .limiter import DOWNTIME_MS, Limiter, Reservation
-from .state import BrakeState, LimitsState
+from .state import BrakeState, Bucket, LimitsState
 
-__all__ = ["DOWNTIME_MS", "Brake", "BrakeState", "Limiter", "LimitsState", "Outcome", "Reservation", "outcome_of"]
+__all__ = [
+    "DOWNTIME_MS",
+    "Brake",
+    "BrakeState",
+    "Bucket",
+    "Limiter",
+    "LimitsState",
+    "Outcome",
+    "Reservation",
+    "outcome_of",
+]

@@ -104,17 +104,17 @@ class Limiter:
 
         Raises `NotSent` with the time when there may be room.
         """
-        return self._reserved(*self._wanted(route, character_id, for_user))
+        return self._reserved(*self._request(route, character_id, for_user))
 
     def check(self, route: Route, character_id: int, *, for_user: bool = False) -> None:
         """Check, in one round trip and without reserving, whether anything may be sent for a route of a character.
 
         Room in the concurrency is not checked. Raises `NotSent` as `reserve`.
         """
-        reservation, request = self._wanted(route, character_id, for_user)
+        reservation, request = self._request(route, character_id, for_user)
         self._reserved(reservation, request | {"check": True})
 
-    def _wanted(self, route: Route, character_id: int, for_user: bool) -> tuple[Reservation, dict[str, Any]]:
+    def _request(self, route: Route, character_id: int, for_user: bool) -> tuple[Reservation, dict[str, Any]]:
         """Return a reservation, and the request for it."""
         try:
             group = self._groups.of(route)
@@ -157,17 +157,17 @@ class Limiter:
 
         Raises `NotSent` with the time when there may be room.
         """
-        return self._reserved(*self._wanted_sso(for_user))
+        return self._reserved(*self._sso_request(for_user))
 
     def check_sso(self) -> None:
         """Check, in one round trip and without reserving, whether SSO's brake lets a refresh through.
 
         Raises `NotSent` as `reserve_sso`.
         """
-        reservation, request = self._wanted_sso()
+        reservation, request = self._sso_request()
         self._reserved(reservation, request | {"check": True})
 
-    def _wanted_sso(self, for_user: bool = False) -> tuple[Reservation, dict[str, Any]]:
+    def _sso_request(self, for_user: bool = False) -> tuple[Reservation, dict[str, Any]]:
         request: dict[str, Any] = {
             "hold_ms": SSO_HOLD_MS,
             "cost": 0,
