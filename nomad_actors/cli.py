@@ -41,6 +41,7 @@ for name, group in (
     ("operations", bulk.group),
     ("schedules", schedules.group),
     ("admin", admin.group),
+    ("esi", esi.group),
     ("sandbox", sandbox.group),
 ):
     app.add_typer(group, name=name)
@@ -49,7 +50,7 @@ for command in (
     *(jobs.jobs, jobs.job, jobs.failures),
     *(job_actions.retry, job_actions.cancel, job_actions.remove, job_actions.promote, bulk.bulk),
     *(queue_actions.pause, queue_actions.resume, queue_actions.limits, queue_actions.clean),
-    *(queues.workers, config.config, doctor.doctor, esi.esi, audit.audit, admin.token),
+    *(queues.workers, config.config, doctor.doctor, audit.audit, admin.token),
 ):
     app.command()(command)
 

@@ -12,6 +12,7 @@ NomadError
 │       ├── UnknownQueue
 │       ├── UnknownJobType
 │       ├── UnknownSchedule
+│       ├── UnknownBrake
 │       └── UnknownState
 ├── JobNotFound              no such job in this queue
 │   └── OperationNotFound    queues/bulk/operations.py
@@ -132,6 +133,12 @@ class UnknownSchedule(UnknownName):
     """Raised for the name of a schedule that does not exist."""
 
     kind = "schedule"
+
+
+class UnknownBrake(UnknownName):
+    """Raised for the name of a brake that is not in force."""
+
+    kind = "brake"
 
 
 class UnknownState(UnknownName):

@@ -30,7 +30,7 @@ class Caller:
         return self.claims.character_id if self.claims else None
 
     def rate_limit_key(self, *, is_public: bool) -> str:
-        """Return the owner of the token bucket (esi.md 1.2).
+        """Return the owner of the token bucket (esi-docs, rate limiting).
 
         That is the application with the character, or the address on public routes, with the application if a token
         is sent anyway.

@@ -22,7 +22,7 @@ def refuse(state: SandboxState, exchange: Exchange) -> Response | None:
     exchange.origin, exchange.outage = "downtime", outage
     if exchange.service == "esi":
         return RequestError(503, DOWN_TEXT).response()
-    # What SSO answers then is a proxy's page (esi.md 3, weather).
+    # What SSO answers then is a proxy's page.
     return Response("<html><body><h1>503 Service Unavailable</h1></body></html>", status=503, mimetype="text/html")
 
 

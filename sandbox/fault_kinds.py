@@ -1,6 +1,6 @@
 """Faults by name: what ESI and SSO have really answered, as data.
 
-A kind is a set of fields of `faults.Fault`; texts and statuses are those of esi.md 1.3 (ESI) and section 3 (SSO).
+A kind is a set of fields of `faults.Fault`; texts and statuses are those that clients of ESI and SSO have met.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Downtimes of ESI and of SSO: the daily one at 11:00 UTC, and those that are ordered.
 
-While the game server is down, every route that needs it answers 503 with CCP's text (esi.md 1.3), `/status` too; the
+While the game server is down, every route that needs it answers 503 with CCP's text, `/status` too; the
 routes below `/meta` are ESI's own and say which routes are down.
 """
 
@@ -13,7 +13,7 @@ from .clock import SandboxClock
 from .services import Service
 
 DAY_S = 86_400
-#: 11:00 UTC, for some minutes (esi.md 1.3; the exact length is unknown).
+#: 11:00 UTC, for some minutes (the exact length is unknown).
 DAILY_AT_S = 11 * 3_600
 DAILY_LASTS_S = 240
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-#: From this many on, the real SSO answers 500 or resets connections (esi.md 3, load limit).
+#: From this many on, the real SSO answers 500 or resets connections (ccpgames/sso-issues #58).
 PARALLEL_LIMIT = 5
 
 

@@ -66,7 +66,7 @@ def create_blueprint(state: SandboxState) -> Blueprint:
                 raise _SsoError(401, "invalid_client", "Client authentication failed.")
         except _SsoError as refusal:
             return refusal.response()
-        # 200 for nonsense too (esi.md 3).
+        # 200 for nonsense too, as the real one.
         state.grants.revoke(request.form.get("token", ""))
         return Response(status=200)
 

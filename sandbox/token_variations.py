@@ -1,6 +1,6 @@
 """Access tokens that differ from the usual one: other spellings that are valid, and flaws that a client must find.
 
-The cases are those of esi.md section 3 (JWT). Each changes the claims, or how they are signed.
+Each changes the claims, or how they are signed.
 """
 
 from __future__ import annotations

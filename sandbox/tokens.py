@@ -118,7 +118,7 @@ class Signer:
         )
 
     def key_set(self) -> dict[str, object]:
-        """Return the JWKS document with the public halves of both keys (esi.md 3: RS256 and ES256)."""
+        """Return the JWKS document with the public halves of both keys (esi-docs, SSO: RS256 and ES256)."""
         key = json.loads(RSAAlgorithm.to_jwk(self._key.public_key()))
         ec_key = json.loads(ECAlgorithm.to_jwk(self._ec_key.public_key()))
         keys = [

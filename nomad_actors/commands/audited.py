@@ -37,6 +37,7 @@ _PARAMETERS = {
     "queues": ("queue", "{queue}"),
     "jobs": ("job_id", "{jobId}"),
     "bulk": ("", "{operation}"),
+    "brakes": ("", "{brake}"),
     "scheduler": ("schedule", "{name}"),
 }
 

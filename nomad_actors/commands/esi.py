@@ -1,34 +1,82 @@
-"""`nomad esi`: show what stops requests to ESI and SSO: brakes, the error limit, and buckets without room."""
+"""`nomad esi`: show what stops requests to ESI and SSO; lift a brake, or forget what ESI said about its limits."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import redis
+import typer
 
 from ..clock import SystemClock
-from ..errors import Unavailable
-from .options import Json
-from .report import ago, console, moment, now_ms, print_json, print_line, table
+from ..errors import Unavailable, UnknownBrake
+from .audited import audited
+from .options import Json, Yes, confirm
+from .report import ago, console, moment, now_ms, print_json, print_line, print_result, table
 from .session import settings
 
 if TYPE_CHECKING:
-    from ..esi.limits import LimitsState
+    from ..esi.limits import Bucket, Limiter, LimitsState
+
+group = typer.Typer(help="Show what stops requests to ESI and SSO; lift a brake.", invoke_without_command=True)
 
 
-def esi(json: Json = False) -> None:
-    """Show the limits of ESI and SSO: what is stopped, why and until when. All of it ends by itself."""
-    from ..app import open_limiter
-
-    clock = SystemClock()
-    try:
-        state = open_limiter(settings(), clock).state()
-    except redis.RedisError as error:
-        raise Unavailable(f"the limits are in Redis, which does not answer: {error}") from error
+@group.callback()
+def esi(context: typer.Context, json: Json = False) -> None:
+    """Show the limits of ESI and SSO: what is stopped, why and until when."""
+    if context.invoked_subcommand is not None:
+        return
+    with _limiter() as limiter:
+        state = limiter.state()
     if json:
         print_json(state.as_json())
         return
     _print(state)
+
+
+@group.command()
+def lift(name: Annotated[str, typer.Argument(metavar="BRAKE")], yes: Yes = False, json: Json = False) -> None:
+    """Lift a brake before its time. The next failure sets it again."""
+    with _limiter() as limiter:
+        brakes = {each.name: each for each in limiter.state().brakes}
+        if name not in brakes:
+            raise UnknownBrake(name, brakes)
+        confirm(
+            f"Lift {name} ({brakes[name].reason})? {_stopped_by(name).capitalize()} is sent at once. If the cause is "
+            "not gone, CCP may count that against you; the next failure sets the brake again.",
+            yes=yes,
+        )
+        with audited(settings(), "POST", "esi", "brakes", name, "lift"):
+            limiter.lift(name)
+    print_result({"success": True, "brake": name}, f"{name} is lifted. The next failure sets it again.", json=json)
+
+
+@group.command()
+def forget(yes: Yes = False, json: Json = False) -> None:
+    """Forget the rate groups and limits that ESI named; the documented ones count until it does so again."""
+    confirm("Forget what ESI said about its rate groups? Until it says so again, the documented limits count.", yes=yes)
+    with _limiter() as limiter, audited(settings(), "DELETE", "esi", "groups"):
+        names = limiter.forget_groups()
+    found = f"Forgot {', '.join(names)}; every process does within a minute." if names else "Nothing had been learnt."
+    print_result({"success": True, "groups": names}, found, json=json)
+
+
+@contextlib.contextmanager
+def _limiter() -> Iterator[Limiter]:
+    from ..app import open_limiter
+
+    try:
+        yield open_limiter(settings(), SystemClock())
+    except redis.RedisError as error:
+        raise Unavailable(f"the limits are in Redis, which does not answer: {error}") from error
+
+
+def _stopped_by(name: str) -> str:
+    """Return what a brake stops."""
+    kind, _, what = name.partition(":")
+    general = {"esi": "everything to ESI", "sso": "every token refresh", "tokens": "every request with a token"}
+    return general.get(kind) or f"{kind} {what}"
 
 
 def _print(state: LimitsState) -> None:
@@ -44,15 +92,34 @@ def _print(state: LimitsState) -> None:
         rows = [
             [
                 brake.name,
+                _stopped_by(brake.name),
                 ago(brake.since_ms, now),
                 f"{moment(brake.until_ms)}{', then one probe' if brake.probes else ''}",
+                f"{brake.stopped:,}",
                 brake.reason,
             ]
             for brake in state.brakes
         ]
-        console().print(table(["BRAKE", "SINCE", "UNTIL", "REASON"], rows))
-    if state.starving:
-        starved = [
-            [bucket.name, f"{bucket.used}", f"{bucket.held}", ago(bucket.starved_ms, now)] for bucket in state.starving
+        console().print(table(["BRAKE", "STOPS", "SINCE", "UNTIL", "STOPPED", "REASON"], rows, right=("STOPPED",)))
+        print_line("What was stopped comes back by itself when the brake ends. Lift it earlier: nomad esi lift BRAKE")
+    for brake in state.brakes:
+        if brake.remedy:
+            print_line(f"{brake.name}: {brake.remedy}.")
+    _print_buckets("BUCKET WITHOUT ROOM", state.starving, now)
+    _print_buckets("BUCKET, HALF USED OR MORE", [each for each in state.fullest if each not in state.starving], now)
+
+
+def _print_buckets(heading: str, buckets: list[Bucket], now: float) -> None:
+    if not buckets:
+        return
+    rows = [
+        [
+            bucket.name,
+            f"{bucket.used}",
+            f"{bucket.held}",
+            f"{bucket.limit or '?'}",
+            "never" if bucket.starved_ms is None else ago(bucket.starved_ms, now),
         ]
-        console().print(table(["BUCKET WITHOUT ROOM", "SPENT", "HELD", "LAST"], starved, right=("SPENT", "HELD")))
+        for bucket in buckets
+    ]
+    console().print(table([heading, "SPENT", "HELD", "OF", "WITHOUT ROOM"], rows, right=("SPENT", "HELD", "OF")))

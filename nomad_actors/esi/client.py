@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import time
@@ -10,14 +11,16 @@ from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
+import redis
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from ..clock import Clock
+from ..logs import get_logger
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
-from .errors import SOON_SECONDS, EsiUnavailable, NotSent
-from .limits import Limiter, Outcome, Reservation, outcome_of
+from .errors import SOON_SECONDS, EsiUnavailable
+from .limits import Brake, Limiter, Outcome, Reservation, outcome_of
 from .limits.brakes import ESI, down, unanswered
 from .listings import all_older, all_pages
 from .refusals import is_sso_failure, raise_for
@@ -27,8 +30,12 @@ from .routes import COMPATIBILITY_DATE, GROUPS, Route
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
 TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
+#: After so many probes to which `/status` gave no usable response, a request is sent to find out if ESI works.
+UNCLEAR_PROBES = 3
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _KINDS = {list: "list", dict: "document", float: "number"}
+
+logger = get_logger("nomad_actors.esi.client")
 
 
 def http_session(user_agent: str) -> requests.Session:
@@ -119,26 +126,36 @@ class EsiClient:
         return reservation
 
     def _probe(self, reservation: Reservation) -> None:
-        """Ask ESI whether it is back, on behalf of all requests that wait; raise `NotSent` if it is not."""
-        problem = self._problem()
-        if problem is None:
-            self._limiter.lift(ESI)
-            return
-        self._limiter.settle(reservation, Outcome(spent=0, brake=down(problem)))
-        raise NotSent(f"nothing was sent: {problem}", cause=ESI, retry_after_seconds=SOON_SECONDS)
+        """Ask ESI whether it is back, on behalf of all requests that wait; raise `NotSent` if it is not.
 
-    def _problem(self) -> str | None:
-        """Return why `/status` says that the game server is not open, or None."""
+        If `/status` itself is broken, it never says: after some probes the request that was to wait is the probe.
+        """
+        found = self._status_brake()
+        if found is None:
+            with contextlib.suppress(redis.RedisError):  # If it stays, the request's own response lifts it.
+                self._limiter.lift(ESI)
+            return
+        if found.unclear and reservation.unclear_probes >= UNCLEAR_PROBES:
+            logger.warning("/status does not say whether ESI is back: a request is sent to see", found=found.reason)
+            return
+        self._limiter.settle(reservation, Outcome(spent=0, brake=found))
+        raise self._limiter.not_sent(found.reason, cause=ESI, wait_ms=SOON_SECONDS * 1000)
+
+    def _status_brake(self) -> Brake | None:
+        """Return the brake that the response of `/status` sets, or None if the game server is open."""
         try:
             response = self._http.get(
                 f"{self._base_url}/status", headers=self._headers, timeout=TIMEOUTS_SECONDS, allow_redirects=False
             )
             status = response.json() if response.status_code == 200 else None
         except requests.RequestException as error:
-            return f"ESI did not answer for /status: {type(error).__name__}"
-        if not isinstance(status, dict) or "players" not in status:
-            return f"ESI answered {response.status_code} for /status"
-        return "the game server is starting, for CCP only" if status.get("vip") is True else None
+            return down(f"ESI did not answer for /status: {type(error).__name__}", unclear=not _is_unreachable(error))
+        if isinstance(status, dict) and "players" in status:
+            return down("the game server is starting, for CCP only") if status.get("vip") is True else None
+        reason = f"ESI answered {response.status_code} for /status"
+        # ESI's own word that nothing may be sent now; anything else may be the failure of /status alone.
+        stop = outcome_of(response.status_code, response.headers, limited=ESI, reason=reason).brake
+        return down(reason, unclear=True) if stop is None else replace(stop, probes=True)
 
     def _send(
         self,
@@ -163,8 +180,6 @@ class EsiClient:
             message = f"ESI did not answer for {route.name}: {type(error).__name__}"
             no_connection = _is_unreachable(error)
             self._limiter.settle(reservation, unanswered(message, no_connection=no_connection))
-            if no_connection:
-                raise EsiUnavailable(message) from None
             raise EsiUnavailable(message) from None
         ESI_REQUEST_SECONDS.labels(route.group).observe(time.perf_counter() - began)
         ESI_REQUESTS.labels(route.group, str(response.status_code)).inc()
@@ -176,7 +191,6 @@ class EsiClient:
         if is_sso_failure(response):
             outcome = replace(outcome, ok=False)
         self._limiter.settle(reservation, outcome)
-        self._limiter.learn(reservation, response.headers)
         return response
 
     def _read(self, route: Route, response: requests.Response) -> EsiResponse:

@@ -8,7 +8,7 @@ from typing import NoReturn
 import requests
 
 from .errors import SOON_SECONDS, EsiRefused, EsiUnavailable, TokenUnchecked
-from .response import retry_after_seconds
+from .response import longest_wait_seconds, retry_after_seconds
 from .routes import Route
 
 #: The wait after a 429 without `Retry-After`, which comes from inside the game server (esi-docs, rate limiting).
@@ -71,8 +71,10 @@ def _retry_after(response: requests.Response) -> float | None:
     """Return when to retry (s): from `Retry-After`, or from the old error limit's reset; None without a limit."""
     if response.status_code not in _LIMITED and response.status_code < 500:
         return None
-    seconds = retry_after_seconds(response.headers)
+    seconds = retry_after_seconds(response.status_code, response.headers)
     if seconds is not None or response.status_code >= 500:
         return seconds
     reset = response.headers.get("X-ESI-Error-Limit-Reset", "")
-    return float(reset) if _SECONDS.fullmatch(reset) else UNKNOWN_RETRY_SECONDS
+    if not _SECONDS.fullmatch(reset):
+        return UNKNOWN_RETRY_SECONDS
+    return min(float(reset), longest_wait_seconds(response.status_code))

@@ -11,11 +11,16 @@ from typing import Any
 
 from .routes import Route
 
-#: A request at the exact moment of expiry is too early (evemon's observation; clocks differ slightly).
+#: A request at the exact moment of expiry is too early: the clocks of ESI's hosts differ by seconds (evemon's
+#: observation). Freshness is longer by this, and what is scheduled keeps the same distance from it again.
 SLACK_SECONDS = 2
 #: No route is fresh for longer than a day; an absurd header must not block requests for years.
 _MAX_FRESH_SECONDS = 7 * 86_400
-_SECONDS = re.compile(r"[0-9]{1,9}")
+#: The longest that a response may stop requests, by status: a wrong header must not stop them for years. A 420's window
+#: is 60 s; after anything but a 429 a probe follows, which may say the same again.
+_LONGEST_WAIT_SECONDS = {420: 120.0, 429: 3_600.0, 520: 3_600.0}
+_LONGEST_OTHER_WAIT_SECONDS = 900.0
+_SECONDS = re.compile(r"[0-9]{1,20}")
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})\b")
 
 
@@ -52,13 +57,20 @@ def fresh_seconds(headers: Mapping[str, str], route: Route) -> int:
     return route.cache_seconds + SLACK_SECONDS
 
 
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """Return the wait in `Retry-After`, which is seconds or a date; None if the header is missing or invalid."""
+def longest_wait_seconds(status: int) -> float:
+    """Return the longest that a response with this status may stop anybody, whatever its headers say."""
+    return _LONGEST_WAIT_SECONDS.get(status, _LONGEST_OTHER_WAIT_SECONDS)
+
+
+def retry_after_seconds(status: int, headers: Mapping[str, str]) -> float | None:
+    """Return the wait in `Retry-After`, seconds or a date, cut to the longest; None if it is missing or invalid."""
     text = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(text):
-        return float(text)
+        return min(float(text), longest_wait_seconds(status))
     until, date = http_date(text), http_date(headers.get("Date"))
-    return (until - date).total_seconds() if until and date and until > date else None
+    if until is None or date is None or until <= date:
+        return None
+    return min((until - date).total_seconds(), longest_wait_seconds(status))
 
 
 def http_date(text: str | None) -> datetime | None:

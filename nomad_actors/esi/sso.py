@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
@@ -15,8 +17,8 @@ from ..logs.known_secrets import KNOWN, basic_credentials
 from ..logs.redaction import redact
 from ..metrics.definitions import TOKEN_REFRESHES
 from .client import TIMEOUTS_SECONDS
-from .errors import SOON_SECONDS, DeadLogin, SsoMisconfigured, SsoUnavailable
-from .limits import Brake, Limiter, Outcome
+from .errors import SOON_SECONDS, DeadLogin, NotSent, SsoMisconfigured, SsoUnavailable
+from .limits import Brake, Limiter, Outcome, Reservation
 from .limits.brakes import sso_down, sso_refuses_us
 from .response import retry_after_seconds
 from .signing_keys import SigningKeys
@@ -34,6 +36,13 @@ _DEAD = (
 #: These mean that this application is misconfigured, even if the code is `invalid_grant` (sso-issues #72).
 _MISCONFIGURED = ("grant type refresh_token is not supported", "grant type authorization_code is not supported")
 _MISCONFIGURED_CODES = ("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope")
+
+
+#: How long a person's login waits for one of the calls that the fleet may make at once.
+_LOGIN_WAIT_SECONDS = 20.0
+
+#: Gets a new refresh token, and the character that the access token beside it names; None if it names none.
+SaveRotated = Callable[[str, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -76,12 +85,12 @@ class SsoClient:
         self._limiter = limiter
         self._keys = SigningKeys(http, base_url=base_url, clock=clock, shared=limiter.client)
 
-    def refresh(self, refresh_token: str, *, save_rotated: Callable[[str], None] | None = None) -> Tokens:
+    def refresh(self, refresh_token: str, *, save_rotated: SaveRotated | None = None) -> Tokens:
         """Return new tokens. SSO may have replaced the refresh token, and the old one is then void.
 
         `save_rotated` is called with the new one before anything else is done with the response, which may still turn
-        out to be unusable. Raises `NotSent`, `DeadLogin`, `SsoMisconfigured`, `SsoUnavailable`, and what
-        `save_rotated` raises.
+        out to be unusable, or another character's. Raises `NotSent`, `DeadLogin`, `SsoMisconfigured`,
+        `SsoUnavailable`, and what `save_rotated` raises.
         """
         reservation = self._limiter.reserve_sso()
         counted, outcome = "unavailable", Outcome(spent=0)
@@ -111,16 +120,38 @@ class SsoClient:
 
         Raises as `refresh`.
         """
-        self._keys.load()
-        response = self._request_token(
-            {
-                "grant_type": "authorization_code",
-                "code": code,
-                "code_verifier": verifier,
-                "redirect_uri": redirect_uri,
-            }
-        )
-        return self._tokens(response, "")
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "code_verifier": verifier,
+            "redirect_uri": redirect_uri,
+        }
+        with self._user_call():
+            self._keys.load()
+            return self._tokens(self._request_token(form), "")
+
+    @contextlib.contextmanager
+    def _user_call(self) -> Iterator[None]:
+        """Take one of the calls that the fleet may make at once; a failure is this login's, and brakes nothing.
+
+        Raises `NotSent` if SSO is down, or there is no room for a while.
+        """
+        reservation, outcome = self._user_reservation(), Outcome(spent=0)
+        try:
+            yield
+            outcome = Outcome(spent=0, ok=True)
+        finally:
+            self._limiter.settle(reservation, outcome)
+
+    def _user_reservation(self) -> Reservation:
+        deadline = time.monotonic() + _LOGIN_WAIT_SECONDS
+        while True:
+            try:
+                return self._limiter.reserve_sso(for_user=True)
+            except NotSent as error:
+                if not error.cause.startswith("concurrency:") or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
 
     def authorize_url(self, scopes: Iterable[str], state: str, challenge: str, redirect_uri: str) -> str:
         """Return the URL of the login page; `challenge` is the S256 of the verifier (PKCE)."""
@@ -135,7 +166,7 @@ class SsoClient:
         }
         return f"{self._base_url}/v2/oauth/authorize?{urlencode(query)}"
 
-    def _request_token(self, form: dict[str, str], save_rotated: Callable[[str], None] | None = None) -> dict[str, Any]:
+    def _request_token(self, form: dict[str, str], save_rotated: SaveRotated | None = None) -> dict[str, Any]:
         """Return SSO's response; `save_rotated` gets a new refresh token before anything else is done with it."""
         # The token endpoint accepts only form-encoded bodies since 2021-11.
         auth = (self._client_id, self._client_secret) if self._client_secret else None
@@ -156,7 +187,7 @@ class SsoClient:
         _register(body)
         rotated = body.get("refresh_token")
         if save_rotated is not None and isinstance(rotated, str) and rotated not in ("", form.get("refresh_token")):
-            save_rotated(rotated)
+            save_rotated(rotated, _named_character(body.get("access_token")))
         if response.status_code != 200 or not body.get("access_token"):
             _raise_for(response, body)
         return body
@@ -238,6 +269,14 @@ def _character_id(subject: object) -> int:
     return int(number)
 
 
+def _named_character(access_token: object) -> int | None:
+    """Return the character that an access token names, before anything of it is checked."""
+    try:
+        return _character_id(jwt.decode(str(access_token), options={"verify_signature": False}).get("sub"))
+    except (jwt.PyJWTError, ValueError, SsoUnavailable):
+        return None
+
+
 def _register(fields: Mapping[str, Any]) -> None:
     """Hide the secrets in these fields from now on: SSO's error messages have quoted requests."""
     KNOWN.add(*(value for name in _SECRET_FIELDS if isinstance(value := fields.get(name), str)))
@@ -254,5 +293,5 @@ def _raise_for(response: requests.Response, body: Mapping[str, Any]) -> NoReturn
         raise SsoMisconfigured(f"{message}; check EVE_CLIENT_ID and EVE_CLIENT_SECRET")
     if status == 400 and any(each in text for each in _DEAD):
         raise DeadLogin(message)
-    seconds = retry_after_seconds(response.headers)
+    seconds = retry_after_seconds(status, response.headers)
     raise SsoUnavailable(message, retry_after_seconds=SOON_SECONDS if seconds is None else seconds)

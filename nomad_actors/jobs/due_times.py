@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 
 from ..esi import EsiResponse, Route, http_date
+from ..esi.response import SLACK_SECONDS
 
-#: A request at the instant when freshness ends is too early: the clocks of ESI's hosts differ by seconds.
-SLACK_MS = 5_000
+SLACK_MS = SLACK_SECONDS * 1000
 #: The share of a route's interval over which its refreshes are spread, by character.
 _JITTER_SHARE = 0.1
 #: A player who is offline for this long is rarely back within the hour; then an interval is this many times as long.

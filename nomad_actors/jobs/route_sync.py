@@ -124,7 +124,7 @@ class RouteSync:
         Raises `PermanentError` naming the missing scope or the invalid login, and `Refused`. Errors of ESI's and SSO's
         clients and of the store pass through if a later attempt may succeed.
         """
-        with flight(self._services.limiter.client, route, character_id, owner=_owner()):
+        with flight(self._services.limiter, route, character_id, owner=_owner()):
             known = self._read(character_id, route)
             if asked:
                 known = self._save_asked(known)
@@ -178,6 +178,9 @@ class RouteSync:
         if not known.route.scopes:
             return get(None)
         keeper = TokenKeeper(self._services)
+        if known.login is not None and not keeper.is_valid(known.login):
+            # No token is refreshed for a request that a brake stops.
+            self._services.limiter.check(known.route, known.character_id, for_user=for_user)
         token = keeper.get_token(known.character_id, known=known.login)
         try:
             return get(token.access_token)

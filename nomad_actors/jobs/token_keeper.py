@@ -4,16 +4,22 @@ Access tokens are valid for 20 minutes and are refreshed on use. A login must no
 
 - One refresh ("flight") per character over all hosts: a refresh holds the login's flight, a column that is taken by
   compare-and-set on the version that was read. Others wait for the new tokens.
+- A job that SSO's brake stops takes no flight and writes nothing.
 - SSO may rotate the refresh token, which makes the old one void. So the new one is saved before anything else is done
   with the response, whatever the access token turns out to be, by a thread that neither a time limit nor a stopping
   worker interrupts. While the database is away, it is saved encrypted in Redis, where the next refresh finds it.
+- If SSO's response names another character, nobody knows whose the new refresh token is, and whether the old one is
+  void. The login keeps the old one, and the new one is set aside in Redis. The next refresh tries the new one first:
+  using one that was replaced again is what a thief does, and may void the login. If its response names the other
+  character again, or it is dead, it is forgotten, and the old one is tried.
 - A login is treated as dead only if SSO rejects it twice, at least ten minutes apart, and not while SSO rejects many
   logins; the same goes for a new owner. Such a login is marked, never deleted.
 - What is not the login's fault (SSO is down, refuses this application, or its tokens cannot be validated) touches no
   login: it sets the brake for SSO, and the jobs are deferred.
 
 Known limits: a process that is killed between SSO's response and the first write loses a rotated token, and so does
-one whose database and Redis are both away until it ends; the player must log in again. A process that is frozen for
+one whose database and Redis are both away until it ends, or a token set aside whose Redis is lost; the player must
+log in again. A process that is frozen for
 longer than a flight may be overtaken. The flight's end is measured by the hosts' clocks.
 """
 
@@ -35,6 +41,10 @@ import redis
 from ..broker.errors import PermanentError
 from ..errors import TryLater, Unavailable
 from ..esi import DeadLogin, SsoUnavailable, Tokens
+from ..esi.client import TIMEOUTS_SECONDS
+from ..esi.limits.brakes import sso_down
+from ..esi.signing_keys import KEYS_TIMEOUTS_SECONDS
+from ..esi.unsaved_tokens import UnsavedTokens
 from ..logs import get_logger
 from ..store import ACTIVE, Login, LoginChanged
 from .services import Services
@@ -43,11 +53,12 @@ T = TypeVar("T")
 
 #: A token that expires sooner than this is refreshed: a request may take a while to reach ESI.
 NEAR_EXPIRY_SECONDS = 120
-#: Longer than SSO's read timeout plus the time to save.
-FLIGHT_SECONDS = 90
 #: How long a job waits for another job's flight.
 MAX_WAIT_SECONDS = 45.0
 MAX_SAVE_SECONDS = 20.0
+#: Longer than all that a refresh may wait for: SSO's keys before and after the request, each behind another thread's
+#: request for them, the request, two saves, and a margin for the last attempt of each save.
+FLIGHT_SECONDS = int(4 * sum(KEYS_TIMEOUTS_SECONDS) + sum(TIMEOUTS_SECONDS) + 2 * MAX_SAVE_SECONDS + 30)
 #: Strikes (SSO's rejections of a login) within this time count as one failure of SSO.
 STRIKE_GAP_MS = 600_000
 #: The pause after a strike, because the character's other jobs would get the same response. Each further strike doubles
@@ -96,7 +107,9 @@ class TokenKeeper:
         self._store = services.store
         self._sso = services.sso
         self._clock = services.clock
+        self._limiter = services.limiter
         self._unsaved = services.unsaved_tokens
+        self._doubtful = UnsavedTokens(services.limiter.client, "doubtful")
 
     def get_token(self, character_id: int, *, other_than: str | None = None, known: Login | None = None) -> UsableLogin:
         """Return the character's login with a valid access token other than `other_than`; refresh it if necessary.
@@ -110,9 +123,10 @@ class TokenKeeper:
         deadline = time.monotonic() + MAX_WAIT_SECONDS
         while time.monotonic() < deadline:
             login, known = _usable(character_id, known or self._store.logins.get(character_id)), None
-            if self._is_valid(login) and login.access_token != other_than:
+            if self.is_valid(login) and login.access_token != other_than:
                 return UsableLogin(login, refreshed=False)
             self._check_strike_pause(login)
+            self._limiter.check_sso()
             flight = uuid.uuid4().hex
             if self._store.logins.take_flight(character_id, login.version, flight=flight, seconds=FLIGHT_SECONDS):
                 if uninterrupted(functools.partial(self._refresh, login, flight)):
@@ -125,7 +139,8 @@ class TokenKeeper:
             retry_after_seconds=FLIGHT_SECONDS - MAX_WAIT_SECONDS,
         )
 
-    def _is_valid(self, login: Login) -> bool:
+    def is_valid(self, login: Login) -> bool:
+        """Return whether the access token is valid for long enough."""
         if login.access_token is None or login.access_expires_ms is None:
             return False
         return login.access_expires_ms - self._clock.now_ms() >= NEAR_EXPIRY_SECONDS * 1000
@@ -143,11 +158,11 @@ class TokenKeeper:
         try:
             if self._save_unsaved(login):
                 return False
-            tokens = self._sso.refresh(
-                login.refresh_token, save_rotated=lambda token: self._save_rotated(login, token, versions)
-            )
-            self._check_owner(login, tokens)
-            self._save(login, versions.current, tokens)
+            aside = self._kept(self._doubtful, login)
+            if aside is not None:
+                token = self._store.logins.unseal(login.character_id, aside)
+                return self._refresh_with_doubtful(login, token, versions)
+            self._refresh_with(login, login.refresh_token, versions)
         except DeadLogin as error:
             self._count_strike(replace(login, version=versions.current), error)
             return False
@@ -158,38 +173,75 @@ class TokenKeeper:
             self._end(login, flight)
         return True
 
+    def _refresh_with_doubtful(self, login: Login, refresh_token: str, versions: _Versions) -> bool:
+        """Refresh with a token that was set aside; return False if it is of no use: then the login's own is tried."""
+        try:
+            self._refresh_with(login, refresh_token, versions)
+        except DeadLogin:
+            if versions.current != login.version:
+                raise  # It was this character's, and has been replaced: this is about the owner.
+            self._doubtful.drop(login.character_id)
+            return False
+        self._doubtful.drop(login.character_id)
+        return True
+
+    def _refresh_with(self, login: Login, refresh_token: str, versions: _Versions) -> None:
+        tokens = self._sso.refresh(
+            refresh_token,
+            save_rotated=lambda token, named: self._save_rotated(login, refresh_token, token, named, versions),
+        )
+        if tokens.character_id != login.character_id and refresh_token != login.refresh_token:
+            self._doubtful.drop(login.character_id)
+        self._check_owner(login, tokens)
+        self._save(login, versions.current, tokens)
+
     def _check_owner(self, login: Login, tokens: Tokens) -> None:
         if tokens.character_id != login.character_id:
-            raise SsoUnavailable(
-                f"SSO answered for character {tokens.character_id} to a token of character {login.character_id}"
-            )
+            problem = f"SSO answered for character {tokens.character_id} to a token of character {login.character_id}"
+            # The next login's response may be mixed up too.
+            self._limiter.brake(sso_down(problem, retry_after_seconds=None))
+            raise SsoUnavailable(problem)
         # A claim that is missing says nothing: SSO has left it out before.
         if login.owner_hash and tokens.owner_hash and tokens.owner_hash != login.owner_hash:
             # ESI's data would belong to another person: the access token is not used, and not saved.
             raise DeadLogin("the character has a new owner")
 
-    def _save_rotated(self, login: Login, refresh_token: str, versions: _Versions) -> None:
-        """Save the refresh token that replaces the login's own, which is void from now on."""
-        sealed = self._store.logins.seal(login.character_id, refresh_token)
+    def _save_rotated(self, login: Login, used: str, new: str, named: int | None, versions: _Versions) -> None:
+        """Save the refresh token that replaces `used`, which is void from now on."""
+        if named not in (None, login.character_id):
+            self._set_aside(login, used, new)
+            return
+        sealed = self._store.logins.seal(login.character_id, new)
         save = functools.partial(self._store.logins.save_rotated, login.character_id, login.version, sealed)
         # First where it is quick, and where the next refresh looks: the database may be locked or away.
-        self._unsaved.put(login.character_id, login.version, sealed)
+        self._unsaved.put(login.character_id, login.refresh_token, sealed)
         self._retry(login, save)
         self._unsaved.drop(login.character_id)
         versions.current = login.version + 1
 
+    def _set_aside(self, login: Login, used: str, new: str) -> None:
+        """Keep a refresh token whose response named another character, or forget the one that did so twice."""
+        if used == login.refresh_token:
+            sealed = self._store.logins.seal(login.character_id, new)
+            self._doubtful.put(login.character_id, login.refresh_token, sealed)
+        else:
+            self._doubtful.drop(login.character_id)
+
     def _save_unsaved(self, login: Login) -> bool:
         """Save a refresh token that was kept in Redis while the database was away; return whether there was one."""
-        try:
-            sealed = self._unsaved.get(login.character_id, login.version)
-        except redis.RedisError as error:
-            raise Unavailable(f"Redis does not say whether it has a newer refresh token: {error}") from error
+        sealed = self._kept(self._unsaved, login)
         if sealed is None:
             return False
         self._store.logins.save_rotated(login.character_id, login.version, sealed)
         self._unsaved.drop(login.character_id)
         logger.warning("saved a refresh token that the database missed", character_id=login.character_id)
         return True
+
+    def _kept(self, tokens: UnsavedTokens, login: Login) -> str | None:
+        try:
+            return tokens.get(login.character_id, login.refresh_token)
+        except redis.RedisError as error:
+            raise Unavailable(f"Redis does not say whether it has a newer refresh token: {error}") from error
 
     def _save(self, login: Login, version: int, tokens: Tokens) -> None:
         save = functools.partial(

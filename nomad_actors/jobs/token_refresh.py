@@ -1,6 +1,8 @@
-"""The job that keeps logins alive: refreshes one character's access token, or adds a job for each idle login."""
+"""The job that keeps logins alive: refreshes one character's access token, or adds a job for each login that is due."""
 
 from __future__ import annotations
+
+import zlib
 
 from .. import queues
 from ..queues import AddedJob, NewJob
@@ -14,10 +16,13 @@ from .services import Services
 from .token_keeper import NEAR_EXPIRY_SECONDS, TokenKeeper
 
 NAME = QUEUE = "token-refresh"
+#: Sweeps run every two hours; each login has its sweep of the day. One that was refreshed almost a day ago does not
+#: wait for it, so that a dead one is found within a day.
+_SWEEP_MS, _DAY_MS = 7_200_000, 86_400_000
 
 
 class TokenRefreshPayload(CharacterPayload):
-    """One character's login; with `sweep`, every login whose access token has expired."""
+    """One character's login; with `sweep`, every idle login that is due, which each is once a day."""
 
 
 class TokenRefreshResult(Result):
@@ -47,8 +52,7 @@ def run(payload: TokenRefreshPayload, services: Services) -> TokenRefreshResult:
 
 
 def sweep_jobs(payload: TokenRefreshPayload, logins: list[Character], now_ms: int) -> list[NewJob]:
-    """Return a job for every idle login: it is unused, so nobody else would notice that SSO rejects it."""
-    idle_before_ms = now_ms + NEAR_EXPIRY_SECONDS * 1000
+    """Return a job for every idle login that is due: it is unused, so nobody else would notice that SSO rejects it."""
     return [
         NewJob(
             queue=QUEUE,
@@ -59,8 +63,21 @@ def sweep_jobs(payload: TokenRefreshPayload, logins: list[Character], now_ms: in
             job_id=f"sweep-{NAME}-{login.character_id}",
         )
         for login in logins
-        if login.access_expires_ms is None or login.access_expires_ms < idle_before_ms
+        if _is_idle(login, now_ms) and _is_due(login, now_ms)
     ]
+
+
+def _is_idle(login: Character, now_ms: int) -> bool:
+    return login.access_expires_ms is None or login.access_expires_ms < now_ms + NEAR_EXPIRY_SECONDS * 1000
+
+
+def _is_due(login: Character, now_ms: int) -> bool:
+    """Return whether an idle login is refreshed by this sweep: once a day, and as often as possible while in doubt."""
+    slots = _DAY_MS // _SWEEP_MS
+    is_its_slot = now_ms // _SWEEP_MS % slots == zlib.crc32(str(login.character_id).encode()) % slots
+    age_ms = now_ms - login.refreshed_ms
+    # A clock that was ahead at the last refresh says nothing about its age.
+    return login.strikes > 0 or is_its_slot or age_ms > _DAY_MS - _SWEEP_MS or age_ms < -_SWEEP_MS
 
 
 def refresh_character_token(character_id: int, user_id: int, priority: PriorityValue | None = None) -> AddedJob:
@@ -87,7 +104,7 @@ TOKEN_REFRESH = JobType(
     schedules=(
         Schedule(
             name=NAME,
-            description="Keep idle logins alive and find the dead ones, every two hours",
+            description="Keep idle logins alive and find the dead ones, each once a day, every two hours",
             expression=CRON_EXPRESSIONS["EVERY_2_HOURS"],
             # Spread over most of the two hours, so that SSO is never asked for all logins at once.
             data={"sweep": True, "spread_seconds": 6_600},

@@ -218,6 +218,15 @@ class Logins:
         KNOWN.add(refresh_token)
         return self._cipher.encrypt(refresh_token, character_id=character_id, kind="refresh")
 
+    def unseal(self, character_id: int, sealed: str) -> str:
+        """Return the refresh token that `seal` encrypted.
+
+        Raises `UndecryptableToken`.
+        """
+        token = self._cipher.decrypt(sealed, character_id=character_id, kind="refresh")
+        KNOWN.add(token)
+        return token
+
     def save_rotated(self, character_id: int, version: int, sealed: str) -> None:
         """Save the refresh token that replaces the one of `version`; the access token is dropped, strikes stay.
 

@@ -1,4 +1,4 @@
-"""A rule for load: no burst on the whole hour, when everybody's timers go off (esi.md 1.3)."""
+"""A rule for load: no burst on the whole hour, when everybody's timers go off."""
 
 from __future__ import annotations
 

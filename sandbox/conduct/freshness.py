@@ -1,4 +1,4 @@
-"""Rules about caching: nothing that is fresh, and never without the ETag (esi.md 1.2 and 1.4)."""
+"""Rules about caching: nothing that is fresh, and never without the ETag (esi-docs, best practices)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .rule import Blame
 
 #: Queries that say how to answer, not what with.
 _MANNERS = {"compatibility_date", "datasource", "language", "user_agent", "token"}
-#: Queries of the later parts of a listing: only its first part is asked for by ETag (esi.md 6, no. 7).
+#: Queries of the later parts of a listing: only its first part is asked for by ETag.
 _LATER_PARTS = {"page", "from_id", "last_mail_id"}
 
 Document = tuple[str, tuple[tuple[str, str], ...]]

@@ -1,4 +1,4 @@
-"""Rules for what every request says of itself: User-Agent, version, a token that is valid (esi.md 1.1)."""
+"""Rules for what every request says of itself: User-Agent, version, a token that is valid (esi-docs, overview)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Identity:
 
 
 def _agent(exchange: Exchange) -> str:
-    """Return the agent; the two other ways are for programs that cannot set the header (esi.md 1.1)."""
+    """Return the agent; the two other ways are for programs that cannot set the header (esi-docs, overview)."""
     headers = exchange.headers
     return exchange.query.get("user_agent") or headers.get("x-user-agent") or headers.get("user-agent", "")
 

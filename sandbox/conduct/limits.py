@@ -1,4 +1,4 @@
-"""Rules about the limiters: bans, Retry-After, buckets, the error budget (esi.md 1.2 and 1.3)."""
+"""Rules about the limiters: bans, Retry-After, buckets, the error budget (esi-docs, rate limiting)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..limits import ERROR_WINDOW_S
 from .rule import Blame, Knowledge
 
 LEAST_ERRORS_LEFT = 20
-#: Half of the 60 s that esi.md advises, since a backoff has jitter.
+#: Half of the 60 s that clients wait, since a backoff has jitter.
 BACKOFF_S = 30
 MAX_BACKOFF_S = 450
 

@@ -1,4 +1,4 @@
-"""Rules for downtimes: one probe, and nothing else (esi.md 1.3)."""
+"""Rules for downtimes: one probe, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for listings in numbered pages (esi.md 1.5)."""
+"""Rules for listings in numbered pages (esi-docs, pagination)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for the token endpoint: few at once, one for each character, never a replaced token (esi.md 3)."""
+"""Rules for the token endpoint: few at once, one for each character, never a replaced token."""
 
 from __future__ import annotations
 

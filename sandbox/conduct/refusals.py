@@ -1,4 +1,4 @@
-"""A rule for 403 and 404: remembered for each character and route, asked again in growing intervals (esi.md 1.3)."""
+"""A rule for 403 and 404: remembered for each character and route, asked again in growing intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .rule import Blame, Knowledge
 
 FIRST_INTERVAL_S = 300
 MAX_INTERVAL_S = 86_400
-#: A 403 with one of these is SSO's trouble, not a refusal (esi.md 1.3).
+#: A 403 with one of these is SSO's trouble, not a refusal (esi-issues #324, #1303).
 SSO_TEXTS = ("unexpected end of json input", "sso responded with", "token expiry is too far in the future")
 
 

@@ -6,18 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import redis
 
 from nomad_actors.clock import SystemClock
 from nomad_actors.esi import ROUTES, NotSent
-from nomad_actors.esi.limits import Limiter, Outcome
-from nomad_actors.esi.limits.brakes import down
+from nomad_actors.esi.limits import Limiter, Outcome, outcome_of
+from nomad_actors.esi.limits.brakes import down, sso_refuses_us
+from tests.support.databases import put_database
 
 
-def shown(redis_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def shown(redis_url: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nomad_actors.cli", "esi", *arguments]
-    environ = {**os.environ, "REDIS_URL": redis_url, "COLUMNS": "200"}
+    environ = {**os.environ, "REDIS_URL": redis_url, "COLUMNS": "200", **settings}
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -48,3 +50,48 @@ def test_a_redis_that_does_not_answer_is_named() -> None:
     assert done.returncode == 5
     assert "the limits are in Redis, which does not answer" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_brake_is_lifted_by_hand_and_that_is_in_the_audit_log(redis_url: str, tmp_path: Path) -> None:
+    limiter = Limiter(
+        redis.Redis.from_url(redis_url, decode_responses=True), clock=SystemClock(), application="sandbox-client"
+    )
+    database_url = put_database(tmp_path / "nomad.db")
+    environ = {"DATABASE_URL": database_url}
+    limiter.brake(sso_refuses_us("SSO answered 401: invalid_client; check EVE_CLIENT_ID and EVE_CLIENT_SECRET"))
+    text = shown(redis_url).stdout
+    assert "every token refresh" in text
+    assert "sso: correct EVE_CLIENT_ID and EVE_CLIENT_SECRET" in text
+    refused = shown(redis_url, "lift", "sso", **environ)
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert [each.name for each in limiter.state().brakes] == ["sso"]
+    done = shown(redis_url, "lift", "sso", "--yes", **environ)
+    assert (done.returncode, done.stdout) == (0, "sso is lifted. The next failure sets it again.\n"), done.stderr
+    assert limiter.state().brakes == []
+    log = subprocess.run(
+        [sys.executable, "-m", "nomad_actors.cli", "audit", "--json"],
+        env={**os.environ, "REDIS_URL": redis_url, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    assert "/admin/jobs/esi/brakes/sso/lift" in log
+    assert '"uid' in log
+    unknown = shown(redis_url, "lift", "sso", "--yes", **environ)
+    assert unknown.returncode == 3, unknown.stderr
+    assert "unknown brake 'sso'" in unknown.stderr
+
+
+def test_what_esi_said_of_its_limits_can_be_forgotten(redis_url: str) -> None:
+    limiter = Limiter(redis.Redis.from_url(redis_url, decode_responses=True), clock=SystemClock(), application="app")
+    orders = ROUTES["/characters/{character_id}/orders"]
+    headers = {"X-Ratelimit-Group": "char-market", "X-Ratelimit-Limit": "30/15m", "X-Ratelimit-Used": "20"}
+    limiter.settle(limiter.reserve(orders, 7), outcome_of(200, headers, limited="x", reason="r"))
+    text = shown(redis_url).stdout
+    assert "BUCKET, HALF USED OR MORE" in text
+    assert "char-market:app:7" in text
+    assert shown(redis_url, "forget").returncode == 2
+    assert shown(redis_url, "forget", "--yes").stdout.startswith("Forgot char-market;")
+    assert json.loads(shown(redis_url, "forget", "--yes", "--json").stdout) == {"success": True, "groups": []}

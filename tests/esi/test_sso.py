@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import json
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from nomad_actors.clock import ManualClock
-from nomad_actors.esi import DeadLogin, SsoClient, SsoError, SsoMisconfigured, SsoUnavailable, Tokens
-from nomad_actors.esi.limits import Limiter
+from nomad_actors.esi import DeadLogin, NotSent, SsoClient, SsoError, SsoMisconfigured, SsoUnavailable, Tokens
+from nomad_actors.esi.limits import Limiter, Outcome
 from nomad_actors.metrics.definitions import TOKEN_REFRESHES
 from nomad_actors.processes.local_redis import free_port
 from sandbox.serve import SandboxServer
@@ -164,6 +165,36 @@ def test_a_wrong_client_is_misconfiguration_and_not_a_dead_login(
             call()
 
 
+def test_four_calls_of_sso_at_most_are_under_way_and_a_login_waits_for_its_turn(
+    odd_sso: Sso, client: SsoClient, limiter: Limiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nomad_actors.esi.sso._LOGIN_WAIT_SECONDS", 0.3)
+    reservations = [limiter.reserve_sso() for _ in range(4)]
+    for call in (lambda: client.refresh(REFRESH_TOKEN), lambda: client.exchange_code("c", "v" * 43, "http://l/")):
+        with pytest.raises(NotSent, match="concurrency:sso"):
+            call()
+    assert odd_sso.scripted.received == []
+    monkeypatch.setattr("nomad_actors.esi.sso._LOGIN_WAIT_SECONDS", 30.0)
+    threading.Timer(0.3, limiter.settle, (reservations[0], Outcome(spent=0))).start()
+    assert client.exchange_code("c", "v" * 43, "http://l/").character_id == 95465499
+
+
+def test_a_persons_login_counts_and_a_failed_one_brakes_nothing(
+    odd_sso: Sso, client: SsoClient, limiter: Limiter
+) -> None:
+    under_way = []
+
+    def respond(_: ReceivedRequest) -> Reply:
+        under_way.append(limiter.state().sso_under_way)
+        return Reply(400, error_body("invalid_grant", "Authorization code not found."))
+
+    odd_sso.scripted.script[TOKEN_PATH] = respond
+    with pytest.raises(SsoUnavailable):
+        client.exchange_code("c", "v" * 43, "http://l/")
+    assert under_way == [1]
+    assert (limiter.state().sso_under_way, limiter.state().brakes) == (0, [])
+
+
 def test_a_refresh_is_form_encoded_with_basic_auth(odd_sso: Sso, client: SsoClient) -> None:
     tokens = client.refresh(REFRESH_TOKEN)
     [received] = odd_sso.received(TOKEN_PATH)
@@ -286,27 +317,43 @@ def test_the_keys_are_read_once_for_all_processes(
     assert len(odd_sso.received(JWKS_PATH)) == 1
 
 
-def test_the_keys_are_read_again_when_they_are_old(
-    monkeypatch: pytest.MonkeyPatch, odd_sso: Sso, client: SsoClient, redis_client: redis.Redis
-) -> None:
+def test_the_keys_are_read_again_when_they_are_old(odd_sso: Sso, client: SsoClient, redis_client: redis.Redis) -> None:
     client.refresh(REFRESH_TOKEN)
-    assert 0 < redis_client.ttl("nomad:{esi}:jwks") <= 300
     redis_client.delete("nomad:{esi}:jwks")
-    monkeypatch.setattr("nomad_actors.esi.signing_keys.JWKS_SECONDS", -1)
+    client._keys._until_mono = 0
     client.refresh(REFRESH_TOKEN)
     assert len(odd_sso.received(JWKS_PATH)) == 2
 
 
-def test_a_new_key_is_looked_up_once(odd_sso: Sso, client: SsoClient) -> None:
+def test_a_new_key_is_looked_up_once(odd_sso: Sso, client: SsoClient, redis_client: redis.Redis) -> None:
     client.refresh(REFRESH_TOKEN)
     odd_sso.scripted.reply_with(JWKS_PATH, published("key-1", "key-2"))
     odd_sso.response(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
     client.refresh(REFRESH_TOKEN)
     client.refresh(REFRESH_TOKEN)
     assert len(odd_sso.received(JWKS_PATH)) == 2
-    odd_sso.response(odd_sso.sign(rsa_key("key-3"), key_id="key-3"))
+    # One unknown key a minute, whatever tokens say; a process that does not know the new key yet has it from Redis.
+    for number in range(5):
+        odd_sso.response(odd_sso.sign(rsa_key("key-3"), key_id=f"key-{number + 3}"))
+        assert "does not publish" in str(refresh_error(client))
+    assert len(odd_sso.received(JWKS_PATH)) == 2
+    redis_client.delete("nomad:{esi}:jwks_asked")
     assert "does not publish" in str(refresh_error(client))
     assert len(odd_sso.received(JWKS_PATH)) == 3
+
+
+def test_a_new_key_that_another_process_found_is_not_asked_for_again(
+    odd_sso: Sso, client: SsoClient, http: requests.Session, clock: ManualClock, limiter: Limiter
+) -> None:
+    base_url = odd_sso.scripted.base_url
+    other = SsoClient(http, base_url=base_url, client_id=CLIENT, client_secret="s", clock=clock, limiter=limiter)
+    for each in (client, other):
+        each.refresh(REFRESH_TOKEN)
+    odd_sso.scripted.reply_with(JWKS_PATH, published("key-1", "key-2"))
+    odd_sso.response(odd_sso.sign(rsa_key("key-2"), key_id="key-2"))
+    for each in (client, other):
+        each.refresh(REFRESH_TOKEN)
+    assert len(odd_sso.received(JWKS_PATH)) == 2
 
 
 def one_key(**changed: Any) -> Reply:
@@ -355,6 +402,40 @@ def test_an_invalid_response_never_replaces_valid_keys(odd_sso: Sso, client: Sso
     odd_sso.response(odd_sso.sign())
     client.refresh(REFRESH_TOKEN)
     assert len(odd_sso.received(JWKS_PATH)) == 2
+
+
+@pytest.mark.parametrize("keys", BROKEN_KEYS)
+def test_old_keys_are_used_while_new_ones_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+    odd_sso: Sso,
+    client: SsoClient,
+    http: requests.Session,
+    clock: ManualClock,
+    limiter: Limiter,
+    keys: Reply,
+) -> None:
+    client.refresh(REFRESH_TOKEN)
+    monkeypatch.setattr("nomad_actors.esi.signing_keys.JWKS_SECONDS", 0)
+    client._keys._until_mono = 0
+    odd_sso.scripted.reply_with(JWKS_PATH, keys)
+    base_url = odd_sso.scripted.base_url
+    other = SsoClient(http, base_url=base_url, client_id=CLIENT, client_secret="s", clock=clock, limiter=limiter)
+    for _ in range(3):
+        for each in (client, other):
+            assert each.refresh(REFRESH_TOKEN).character_id == 95465499
+    # Each process asks once a minute.
+    assert len(odd_sso.received(JWKS_PATH)) == 3
+
+
+def test_keys_that_could_not_be_read_for_a_day_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, odd_sso: Sso, client: SsoClient, redis_client: redis.Redis
+) -> None:
+    client.refresh(REFRESH_TOKEN)
+    redis_client.delete("nomad:{esi}:jwks")
+    monkeypatch.setattr("nomad_actors.esi.signing_keys.MAX_STALE_SECONDS", 0)
+    client._keys._until_mono = 0
+    odd_sso.scripted.reply_with(JWKS_PATH, Reply(502, b"<html>"))
+    assert type(refresh_error(client)) is SsoUnavailable
 
 
 @pytest.mark.parametrize("keys", BROKEN_KEYS)

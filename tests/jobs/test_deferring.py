@@ -12,7 +12,7 @@ from nomad_actors.app import App
 from nomad_actors.errors import MAX_RETRY_AFTER_SECONDS, TryLater
 from nomad_actors.jobs import collect_historical_data, refresh_character_token, refresh_esi_data
 from nomad_actors.jobs.services import Services
-from nomad_actors.jobs.token_keeper import STRIKE_GAP_MS
+from nomad_actors.jobs.token_keeper import FLIGHT_SECONDS, STRIKE_GAP_MS
 from nomad_actors.queues import AddedJob
 from nomad_actors.queues.job import Job
 from nomad_actors.queues.job_type import JobType, Payload, Result
@@ -68,11 +68,35 @@ def test_the_job_of_a_login_in_doubt_is_deferred(
     assert "must log in again" in str(job.failed_reason)
 
 
+def test_a_job_that_waits_too_long_for_another_jobs_refresh_is_deferred(
+    services: Services, seeded: dict[str, Any], run: Callable[[AddedJob], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nomad_actors.jobs.token_keeper.MAX_WAIT_SECONDS", 0.2)
+    services.store.logins.take_flight(seeded["character_id"], 1, flight="another host's", seconds=FLIGHT_SECONDS)
+    for added in (
+        refresh_character_token(seeded["character_id"], 1),
+        refresh_esi_data(seeded["character_id"], 1, "/characters/{character_id}/wallet"),
+    ):
+        check_deferred(run(added), FLIGHT_SECONDS - 0.2, "another job has been refreshing")
+
+
+def test_a_job_for_which_sso_has_no_room_is_deferred(
+    services: Services, sandbox: SandboxServer, seeded: dict[str, Any], run: Callable[[AddedJob], Job]
+) -> None:
+    for _ in range(4):
+        services.limiter.reserve_sso()
+    job = run(refresh_character_token(seeded["character_id"], 1))
+    assert (job.status, job.attempts_made) == ("delayed", 0), job.failed_reason
+    assert "concurrency:sso" in str(job.timeline[-1]["reason"])
+    assert sandbox.requests(TOKEN_PATH) == []
+
+
 @pytest.mark.parametrize(
     ("path", "failure", "seconds"),
     [
         (TOKEN_PATH, {"status": 429, "headers": {"Retry-After": "90"}}, 90),
-        (TOKEN_PATH, {"status": 503, "headers": {"Retry-After": "999999"}}, MAX_RETRY_AFTER_SECONDS),
+        (TOKEN_PATH, {"status": 503, "headers": {"Retry-After": "999999"}}, 900),
+        (WALLET, {"status": 429, "headers": {"Retry-After": "999999"}}, 3_600),
         (WALLET, {"status": 429, "headers": {"Retry-After": "17"}}, 17),
         (WALLET, {"status": 429, "headers": {"Retry-After": "0"}}, 1),
         (WALLET, {"status": 420, "headers": {"X-ESI-Error-Limit-Reset": "42"}}, 42),

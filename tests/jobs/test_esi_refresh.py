@@ -16,6 +16,7 @@ from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadInput, BadPayload
 from nomad_actors.esi import GROUPS, ROUTES, EsiError, EsiUnavailable, NotSent
 from nomad_actors.jobs import refresh_character_data, refresh_esi_data
+from nomad_actors.jobs.due_times import SLACK_MS
 from nomad_actors.jobs.esi_refresh import ESI_DATA_REFRESH, EsiRefreshPayload, EsiRefreshResult, run
 from nomad_actors.jobs.services import Services
 from sandbox.serve import SandboxServer
@@ -80,7 +81,7 @@ def test_skip_cache_sends_nothing_before_ccps_freshness_ends_and_brings_the_next
     state = services.store.documents.state(seeded["character_id"], LOCATION)
     assert state is not None
     assert first.fresh_until_ms is not None
-    assert (state.next_due_ms, state.due_priority) == (first.fresh_until_ms + 5_000, 2)
+    assert (state.next_due_ms, state.due_priority) == (first.fresh_until_ms + SLACK_MS, 2)
 
 
 def test_skip_cache_sends_a_request_before_our_own_interval_ends(refresh: Refresh, advance: Advance) -> None:

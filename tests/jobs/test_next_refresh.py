@@ -17,6 +17,7 @@ from nomad_actors.clock import ManualClock
 from nomad_actors.errors import TryLater
 from nomad_actors.esi import ROUTES, NotSent
 from nomad_actors.esi.limits import flight
+from nomad_actors.esi.limits.brakes import down
 from nomad_actors.jobs.esi_refresh import (
     ESI_DATA_REFRESH,
     LATE_MS,
@@ -213,17 +214,32 @@ def test_many_jobs_for_one_route_at_once_send_one_request(refresh: Refresh, sand
 def test_a_job_that_was_killed_continues_its_own_flight_and_others_wait(
     services: Services, seeded: dict[str, Any]
 ) -> None:
-    client, route = services.limiter.client, ROUTES[WALLET]
-    with flight(client, route, 7, owner="job-1"):
-        with flight(client, route, 7, owner="job-1"):
+    limiter, route = services.limiter, ROUTES[WALLET]
+    with flight(limiter, route, 7, owner="job-1"):
+        with flight(limiter, route, 7, owner="job-1"):
             pass
-        with flight(client, route, 8, owner="job-2"), flight(client, ROUTES[SHIP], 7, owner="job-2"):
+        with flight(limiter, route, 8, owner="job-2"), flight(limiter, ROUTES[SHIP], 7, owner="job-2"):
             pass
-    with flight(client, route, 7, owner="job-1"), pytest.raises(NotSent) as error, flight(client, route, 7, owner="x"):
+    with (
+        flight(limiter, route, 7, owner="job-1"),
+        pytest.raises(NotSent) as error,
+        flight(limiter, route, 7, owner="x"),
+    ):
         pass
     assert error.value.cause == "flight"
-    with flight(client, route, 7, owner="x"):
+    with flight(limiter, route, 7, owner="x"):
         pass
+
+
+def test_no_token_is_refreshed_for_a_request_that_a_brake_stops(
+    refresh: Refresh, services: Services, sandbox: SandboxServer
+) -> None:
+    services.limiter.brake(down("the game server is down"))
+    sandbox.parts.log.clear()
+    for requested_by in ("user", "schedule"):
+        with pytest.raises(NotSent, match="down"):
+            refresh(WALLET, requested_by=requested_by)
+    assert sandbox.requests() == []
 
 
 def test_what_rests_while_the_player_is_offline_is_asked_at_a_tenth_and_at_once_when_the_player_is_back(

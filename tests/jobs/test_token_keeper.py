@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +16,15 @@ from nomad_actors.broker import PermanentError
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import Unavailable
 from nomad_actors.esi import NotSent, SsoMisconfigured, SsoUnavailable
+from nomad_actors.esi.client import TIMEOUTS_SECONDS
+from nomad_actors.esi.limits.brakes import sso_down
+from nomad_actors.esi.limits.limiter import SSO_HOLD_MS
+from nomad_actors.esi.signing_keys import KEYS_TIMEOUTS_SECONDS
 from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_keeper import (
+    FLIGHT_SECONDS,
     MASS_DEATH_COUNT,
+    MAX_SAVE_SECONDS,
     STRIKE_GAP_MS,
     STRIKE_PAUSE_MS,
     LoginInDoubt,
@@ -224,14 +232,77 @@ def test_a_rotated_token_is_kept_whatever_the_check_of_its_access_token_says(
     assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
 
 
-def test_a_response_for_another_character_is_ssos_fault(
-    services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer
+def test_a_response_for_another_character_is_ssos_fault_and_loses_no_token(
+    services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer, advance: Advance
 ) -> None:
     sandbox.fail(TOKEN_PATH, kind="token-sub-other")
     with pytest.raises(SsoUnavailable, match="answered for character"):
         TokenKeeper(services).get_token(seeded["character_id"])
-    assert login_of(seeded["character_id"]).state == ACTIVE
+    # Nobody knows whose the new token is, so it does not replace the login's own.
+    doubted = login_of(seeded["character_id"])
+    assert (doubted.state, doubted.strikes, doubted.refresh_token) == (ACTIVE, 0, seeded["refresh_token"])
+    with pytest.raises(NotSent, match="answered for character"):
+        TokenKeeper(services).get_token(seeded["character_id"])
+    advance(5)
+    # It was this character's: SSO's tokens are for one use.
     assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
+    assert login_of(seeded["character_id"]).refresh_token == sandbox.logins()[0]["refresh_token"]
+    assert sandbox.conduct()["violations"] == []
+
+
+@pytest.mark.parametrize("is_dead", [False, True], ids=["another character's", "dead"])
+def test_a_token_of_another_character_never_replaces_the_right_one(
+    services: Services,
+    seeded: dict[str, Any],
+    login_of: LoginOf,
+    sandbox: SandboxServer,
+    advance: Advance,
+    is_dead: bool,
+) -> None:
+    # What SSO sends belongs to another character, or to nobody; the login's own token is still good.
+    other = sandbox.logins()[1]
+    aside = services.store.logins.seal(seeded["character_id"], "no such token" if is_dead else other["refresh_token"])
+    keeper = TokenKeeper(services)
+    keeper._doubtful.put(seeded["character_id"], seeded["refresh_token"], aside)
+    if not is_dead:
+        with pytest.raises(SsoUnavailable, match="answered for character"):
+            keeper.get_token(seeded["character_id"])
+        assert login_of(seeded["character_id"]).refresh_token == seeded["refresh_token"]
+        advance(5)
+    assert keeper.get_token(seeded["character_id"]).refreshed
+    assert login_of(seeded["character_id"]).refresh_token == sandbox.logins()[0]["refresh_token"]
+    assert login_of(seeded["character_id"]).strikes == 0
+
+
+def test_a_token_kept_for_a_login_that_was_removed_is_not_used_for_its_successor(
+    services: Services, seeded: dict[str, Any], login_of: LoginOf, sandbox: SandboxServer
+) -> None:
+    # The successor has the same character and the same version, but another refresh token.
+    sealed = services.store.logins.seal(seeded["character_id"], "the new token of the removed login")
+    services.unsaved_tokens.put(seeded["character_id"], "the old token of the removed login", sealed)
+    assert login_of(seeded["character_id"]).version == 1
+    assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
+    assert login_of(seeded["character_id"]).refresh_token == sandbox.logins()[0]["refresh_token"]
+
+
+def test_a_job_that_meets_ssos_brake_takes_no_flight_and_writes_nothing(
+    services: Services, seeded: dict[str, Any]
+) -> None:
+    services.limiter.brake(sso_down("SSO is down", retry_after_seconds=None))
+    path = services.store.database.url.database
+    with contextlib.closing(sqlite3.connect(str(path))) as watcher:
+        before = watcher.execute("PRAGMA data_version").fetchone()
+        for _ in range(5):
+            with pytest.raises(NotSent, match="SSO is down"):
+                TokenKeeper(services).get_token(seeded["character_id"])
+        assert watcher.execute("PRAGMA data_version").fetchone() == before
+
+
+def test_a_slow_sso_does_not_outlive_the_flight() -> None:
+    # Keys before and after the request, each behind another thread's; the request; two saves.
+    slowest = 4 * sum(KEYS_TIMEOUTS_SECONDS) + sum(TIMEOUTS_SECONDS) + 2 * MAX_SAVE_SECONDS
+    assert slowest < FLIGHT_SECONDS
+    assert SSO_HOLD_MS >= 1000 * FLIGHT_SECONDS
 
 
 def test_a_database_that_is_away_after_ssos_response_loses_no_token(
@@ -267,17 +338,18 @@ def test_waiting_too_long_for_another_flight_raises_an_error(
     services: Services, seeded: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nomad_actors.jobs.token_keeper.MAX_WAIT_SECONDS", 0.2)
-    assert services.store.logins.take_flight(seeded["character_id"], 1, flight="another host's", seconds=90)
+    assert services.store.logins.take_flight(seeded["character_id"], 1, flight="another host's", seconds=FLIGHT_SECONDS)
     with pytest.raises(RefreshBusy) as caught:
         TokenKeeper(services).get_token(seeded["character_id"])
-    assert 1 <= caught.value.retry_after_seconds <= 90
+    assert 1 <= caught.value.retry_after_seconds <= FLIGHT_SECONDS
 
 
 def test_a_flight_whose_process_died_is_taken_over(
     services: Services, seeded: dict[str, Any], advance: Advance
 ) -> None:
-    assert services.store.logins.take_flight(seeded["character_id"], 1, flight="a dead process's", seconds=90)
-    advance(91)
+    take = services.store.logins.take_flight
+    assert take(seeded["character_id"], 1, flight="a dead process's", seconds=FLIGHT_SECONDS)
+    advance(FLIGHT_SECONDS + 1)
     assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadPayload
 from nomad_actors.jobs import refresh_character_token
 from nomad_actors.jobs.services import Services
-from nomad_actors.jobs.token_refresh import TOKEN_REFRESH, TokenRefreshPayload, run
+from nomad_actors.jobs.token_refresh import TOKEN_REFRESH, TokenRefreshPayload, run, sweep_jobs
 
 
 def test_a_second_run_reports_a_valid_token(services: Services, seeded: dict[str, Any]) -> None:
@@ -23,27 +24,81 @@ def test_a_second_run_reports_a_valid_token(services: Services, seeded: dict[str
     assert first.character_id == seeded["character_id"]
 
 
-def test_a_sweep_adds_one_job_for_every_idle_login_however_often_it_runs(
+LOGIN: dict[str, Any] = {"user_id": 7, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "t"}
+SWEEP = TOKEN_REFRESH.validate({"sweep": True})
+SWEEP_SECONDS = 7_200
+
+
+def due(services: Services, clock: ManualClock) -> list[int]:
+    jobs = sweep_jobs(SWEEP, services.store.logins.all(), clock.now_ms())
+    return sorted(job.data["character_id"] for job in jobs)
+
+
+def test_a_sweep_adds_one_job_for_every_idle_login_of_yesterday_however_often_it_runs(
     app: App, services: Services, clock: ManualClock
 ) -> None:
-    login = {"user_id": 7, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "t"}
-    services.store.logins.save(character_id=1, **login)
-    services.store.logins.save(character_id=2, **login, access_token="a", expires_at_ms=clock.now_ms() + 600_000)
-    services.store.logins.save(character_id=3, **login, access_token="a", expires_at_ms=clock.now_ms() + 60_000)
-    services.store.logins.save(character_id=4, **login)
+    for character_id in (1, 2, 3, 4):
+        services.store.logins.save(character_id=character_id, **LOGIN)
     services.store.logins.require_login(4, 1, reason="dead")
-    payload = TOKEN_REFRESH.validate({"sweep": True})
+    clock.advance(seconds=86_400)
+    services.store.logins.save(character_id=2, **LOGIN, access_token="a", expires_at_ms=clock.now_ms() + 600_000)
     for _ in range(2):
-        assert run(payload, services).enqueued == 2
+        assert run(SWEEP, services).enqueued == 2
     added = queues.get_queue("token-refresh").jobs("waiting")
     assert sorted(job.data["character_id"] for job in added) == [1, 3]
     assert {job.opts.priority for job in added} == {2}
 
 
-def test_the_scheduled_sweep_spreads_its_jobs_over_its_interval(services: Services, app: App) -> None:
-    login = {"user_id": 7, "name": "n", "owner_hash": "o", "scopes": [], "refresh_token": "t"}
+def test_an_idle_login_is_refreshed_once_a_day_and_never_later(services: Services, clock: ManualClock) -> None:
+    """Three days of sweeps, at which every job is done; logins began at different times of the day."""
+    refreshed: dict[int, list[int]] = {}
+    for character_id in range(1, 61):
+        services.store.logins.save(character_id=character_id, **LOGIN)
+        refreshed[character_id] = [clock.now_ms()]
+        clock.advance(seconds=700)
+    in_each = []
+    for _ in range(36):
+        found = due(services, clock)
+        in_each.append(len(found))
+        for character_id in found:
+            services.store.logins.save(character_id=character_id, **LOGIN)
+            refreshed[character_id].append(clock.now_ms())
+        clock.advance(seconds=SWEEP_SECONDS)
+    for character_id, times in refreshed.items():
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        # With the spread of a sweep's jobs, still within a day.
+        assert max(gaps) <= 86_400_000, (character_id, gaps)
+        assert len(gaps) <= 4
+        assert gaps[-1] == 86_400_000
+    assert max(in_each[12:]) <= 15, "spread over the day"
+
+
+def test_a_login_in_doubt_is_refreshed_by_the_next_sweep(services: Services, clock: ManualClock) -> None:
+    for character_id in range(1, 31):
+        services.store.logins.save(character_id=character_id, **LOGIN)
+    services.store.logins.strike(7, 1)
+    for _ in range(5):
+        found = due(services, clock)
+        assert 7 in found
+        assert len(found) < 15
+        clock.advance(seconds=SWEEP_SECONDS)
+
+
+def test_a_clock_that_was_ahead_at_the_last_refresh_does_not_keep_a_login_from_sweeps(
+    services: Services, clock: ManualClock
+) -> None:
+    clock.advance(seconds=30 * 86_400)
+    services.store.logins.save(character_id=1, **LOGIN)
+    clock.advance(seconds=-30 * 86_400)
+    assert due(services, clock) == [1]
+
+
+def test_the_scheduled_sweep_spreads_its_jobs_over_its_interval(
+    services: Services, app: App, clock: ManualClock
+) -> None:
     for character_id in range(1, 21):
-        services.store.logins.save(character_id=character_id, **login)
+        services.store.logins.save(character_id=character_id, **LOGIN)
+    clock.advance(seconds=86_400)
     (schedule,) = TOKEN_REFRESH.schedules
     run(TOKEN_REFRESH.validate(schedule.data), services)
     delays = [job.opts.delay_ms for job in queues.get_queue("token-refresh").jobs("delayed")]

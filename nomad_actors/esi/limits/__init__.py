@@ -7,12 +7,13 @@ attempt is spent.
 from .brakes import Brake, Outcome, outcome_of
 from .flights import flight
 from .limiter import DOWNTIME_MS, Limiter, Reservation
-from .state import BrakeState, LimitsState
+from .state import BrakeState, Bucket, LimitsState
 
 __all__ = [
     "DOWNTIME_MS",
     "Brake",
     "BrakeState",
+    "Bucket",
     "Limiter",
     "LimitsState",
     "Outcome",

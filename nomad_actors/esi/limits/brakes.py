@@ -11,12 +11,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..response import retry_after_seconds
+from ..response import longest_wait_seconds, retry_after_seconds
+from .rate_groups import RateGroup, named_in
 
 #: The names of the brakes for everything.
 ESI, SSO = "esi", "sso"
 #: For requests with a token, while ESI cannot check tokens.
 TOKENS = "tokens"
+#: The kind of the brake that only a person can end.
+REFUSED = "refused"
+#: By the kind of a brake: what a person can do about it. The others end by themselves.
+REMEDIES = {
+    REFUSED: "correct EVE_CLIENT_ID and EVE_CLIENT_SECRET and restart the workers; it then ends within ten minutes, or "
+    "at once with nomad esi lift sso",
+    "rejected": "ESI rejects this character's fresh tokens: if that lasts, the player must log in again",
+}
 #: A 429 without `Retry-After` comes from inside the game server; the wait doubles with each further one.
 HIDDEN_429_MS, HIDDEN_429_MAX_MS = 60_000, 900_000
 #: The first probe comes soon: a single 503 may be the failure of one host.
@@ -27,9 +36,6 @@ FAILING_CHARACTERS = 5
 REJECTED_MS = 600_000
 #: ESI's error window is 60 s; for a 420 without `X-ESI-Error-Limit-Reset`.
 ERROR_WINDOW_MS = 60_000
-#: The longest that a response may stop requests by its headers, by status: a wrong header must not stop them for
-#: years. A 420's window is 60 s, and after a 503 a probe follows anyway.
-MAX_420_MS, MAX_429_MS, MAX_503_MS = 120_000, 3_600_000, 900_000
 #: Tokens by the first digit of a status (esi-docs, rate limiting); a 429 takes none.
 _TOKENS = {2: 2, 3: 1, 4: 5, 5: 0}
 #: The most tokens that a request can take: also what is reserved, and counted when nobody knows.
@@ -49,6 +55,8 @@ class Brake:
     max_ms: int = 0
     #: Whether one request must succeed before the others may follow.
     probes: bool = False
+    #: Whether a probe could not tell if the service is back.
+    unclear: bool = False
 
     def request(self) -> dict[str, Any]:
         """Return the brake in the form that the scripts read."""
@@ -63,6 +71,8 @@ class Outcome:
 
     #: Tokens that it took from the bucket.
     spent: int
+    #: The rate group that the response named, with its limit.
+    group: RateGroup | None = None
     #: ESI's own count of the tokens that remain, if it said so.
     remaining: int | None = None
     is_error: bool = False
@@ -90,6 +100,7 @@ def outcome_of(status: int, headers: Mapping[str, str], *, limited: str, reason:
     reset = _number(headers, "X-ESI-Error-Limit-Reset")
     return Outcome(
         spent=tokens if used is None else used,
+        group=named_in(headers),
         remaining=remaining,
         is_error=status >= 400,
         error_remaining=None if reset is None else _number(headers, "X-ESI-Error-Limit-Remain"),
@@ -102,15 +113,15 @@ def outcome_of(status: int, headers: Mapping[str, str], *, limited: str, reason:
 
 
 def _brake(status: int, headers: Mapping[str, str], limited: str, reason: str) -> Brake | None:
-    retry = retry_after_seconds(headers)
+    retry, longest_ms = retry_after_seconds(status, headers), int(longest_wait_seconds(status) * 1000)
     if status == 420:
         reset = _number(headers, "X-ESI-Error-Limit-Reset")
         wait_ms = ERROR_WINDOW_MS if reset is None else (reset + 1) * 1000
-        for_ms = min(max(wait_ms, int((retry or 0) * 1000)), MAX_420_MS)
+        for_ms = min(max(wait_ms, int((retry or 0) * 1000)), longest_ms)
         return Brake(name=ESI, kind="error limit", reason=reason, for_ms=for_ms, probes=True)
     if status in (429, 520):
         limit = Brake(name=limited, kind="rate limit", reason=reason, base_ms=HIDDEN_429_MS, max_ms=HIDDEN_429_MAX_MS)
-        return limit if retry is None else replace(limit, for_ms=min(int(retry * 1000) + 1000, MAX_429_MS))
+        return limit if retry is None else replace(limit, for_ms=min(int(retry * 1000) + 1000, longest_ms))
     if status == 503:
         return replace(down(reason), for_ms=None if retry is None else _probe_ms(retry))
     return None
@@ -118,12 +129,20 @@ def _brake(status: int, headers: Mapping[str, str], limited: str, reason: str) -
 
 def _probe_ms(retry_after_seconds: float) -> int:
     """Return how long a service that is down is left alone, by what it says itself."""
-    return int(min(max(retry_after_seconds * 1000, PROBE_MS), MAX_503_MS))
+    return int(max(retry_after_seconds * 1000, PROBE_MS))
 
 
-def down(reason: str) -> Brake:
-    """Return the brake on everything while ESI or the game server is down."""
-    return Brake(name=ESI, kind="down", reason=reason, base_ms=PROBE_MS, max_ms=PROBE_MAX_MS, probes=True)
+def down(reason: str, *, unclear: bool = False) -> Brake:
+    """Return the brake on everything while ESI or the game server is down, or a probe could not tell."""
+    return Brake(
+        name=ESI,
+        kind="down",
+        reason=reason,
+        base_ms=PROBE_MS,
+        max_ms=PROBE_MAX_MS,
+        probes=True,
+        unclear=unclear,
+    )
 
 
 def failing(route: str) -> Brake:
@@ -151,7 +170,7 @@ def sso_down(reason: str, *, retry_after_seconds: float | None) -> Brake:
 
 def sso_refuses_us(reason: str) -> Brake:
     """Return the brake on all refreshes while SSO refuses this application."""
-    return Brake(name=SSO, kind="refused", reason=reason, base_ms=30_000, max_ms=600_000, probes=True)
+    return Brake(name=SSO, kind=REFUSED, reason=reason, base_ms=30_000, max_ms=600_000, probes=True)
 
 
 def _number(headers: Mapping[str, str], name: str) -> int | None:

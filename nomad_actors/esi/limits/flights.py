@@ -10,7 +10,7 @@ import redis
 from ..errors import NotSent
 from ..routes import Route
 from .keys import key
-from .limiter import without_redis
+from .limiter import Limiter
 
 #: Longer than a job may run; the same job continues its own flight after its worker was killed.
 _FLIGHT_MS = 130_000
@@ -24,16 +24,16 @@ _END = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[
 
 
 @contextmanager
-def flight(client: redis.Redis, route: Route, character_id: int, *, owner: str) -> Iterator[None]:
+def flight(limiter: Limiter, route: Route, character_id: int, *, owner: str) -> Iterator[None]:
     """Let only `owner` (a job's id) refresh this route of this character meanwhile.
 
     Raises `NotSent` if somebody else is doing so.
     """
     name = key("flight", f"{character_id}:{route.name}")
     try:
-        taken = client.eval(_TAKE, 1, name, owner, str(_FLIGHT_MS))
+        taken = limiter.client.eval(_TAKE, 1, name, owner, str(_FLIGHT_MS))
     except redis.RedisError as error:
-        raise without_redis(error) from error
+        raise limiter.without_redis(error) from error
     if not taken:
         raise NotSent(
             f"another job is refreshing {route.name} of character {character_id}",
@@ -45,4 +45,4 @@ def flight(client: redis.Redis, route: Route, character_id: int, *, owner: str) 
     finally:
         # If Redis does not answer, it expires.
         with suppress(redis.RedisError):
-            client.eval(_END, 1, name, owner)
+            limiter.client.eval(_END, 1, name, owner)

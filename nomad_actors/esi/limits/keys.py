@@ -23,7 +23,7 @@ KEYS: dict[str, Key] = {
     "brakes": Key("brakes", "hash", "name of a brake → why, since and until when it stops requests (JSON)"),
     "holds": Key("holds", "hash", "id of a request under way → what it has reserved (JSON)"),
     "under_way": Key("under_way:{}", "zset", "id of each request under way there, by when it is given up (ms)"),
-    "bucket": Key("bucket:{}", "hash", "tokens `used` and `held`, `oldest` slot, `window`; slot → tokens spent in it"),
+    "bucket": Key("bucket:{}", "hash", "tokens `used`, `held`, `limit`; `oldest` slot, `window`; slot → tokens spent"),
     "errors": Key("errors", "hash", "the old error limit: `remaining`, `reset` (ms), `held`, `next` (ms)"),
     "turns": Key(
         "turns", "hash", "concurrency limit → when the next of those without room may ask (ms); `latency` (ms)"
@@ -31,10 +31,19 @@ KEYS: dict[str, Key] = {
     "ramps": Key("ramps", "hash", "brake, `:from` or `:until` → the slow start after it (ms); `downtime` → the day"),
     "starving": Key("starving", "zset", "bucket, by when it last had no room (ms)"),
     "failing": Key("failing:{}", "zset", "character for which this route last failed, by time (ms)"),
-    "jwks": Key("jwks", "string", "SSO's public keys (JSON); expires"),
+    "jwks": Key("jwks", "string", "SSO's public keys (JSON), a day old at most; expires"),
+    "unsaved": Key(
+        "unsaved",
+        "hash",
+        "character → digest of a replaced refresh token, and the new one that the database missed",
+    ),
+    "groups": Key("groups", "hash", "rate group → tokens and window (ms) that ESI named and we did not know"),
+    "routes": Key("routes", "hash", "route → rate group that ESI named and we did not know"),
+    "stopped": Key("stopped", "hash", "brake → how often it has stopped a request since it was set"),
+    "fullest": Key("fullest", "zset", "bucket of which half or more is used, by that share when it was last used"),
+    "jwks_asked": Key("jwks_asked", "string", "exists after SSO was asked for a key that nobody knew; expires"),
     "flight": Key("flight:{}", "string", "who requests this route of this character now; expires"),
-    "unsaved": Key("unsaved", "hash", "character → version and encrypted refresh token that the database missed"),
-    "groups": Key("groups", "hash", "route → rate group, tokens and window (ms) that ESI named and we did not know"),
+    "doubtful": Key("doubtful", "hash", "as `unsaved`, for a token whose response named another character"),
 }
 
 

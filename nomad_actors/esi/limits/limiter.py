@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import threading
 import time
 import uuid
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +19,7 @@ from ...logs import get_logger
 from ...metrics.definitions import ESI_NOT_SENT
 from ..errors import NotSent
 from ..routes import Route
-from .brakes import ESI, FAILING_CHARACTERS, SSO, TOKENS, WORST_TOKENS, Brake, Outcome, failing
+from .brakes import ESI, FAILING_CHARACTERS, REFUSED, SSO, TOKENS, WORST_TOKENS, Brake, Outcome, failing
 from .keys import BASE
 from .loader import script
 from .rate_groups import RateGroup, RateGroups
@@ -33,10 +36,12 @@ SSO_CONCURRENCY = 4
 DOWNTIME_MS = (11 * 3_600_000, 11 * 3_600_000 + 300_000)
 #: Longer than both timeouts of a request: after this time its process is gone.
 HOLD_MS = 60_000
+#: A refresh asks for SSO's keys too, and saves its tokens before it is settled.
+SSO_HOLD_MS = 150_000
 #: When a job tries again if Redis does not answer.
 _WITHOUT_REDIS_SECONDS = 5.0
-#: A job that a brake stops comes back up to this much later, so that not all come at once.
-_JITTER_SHARE, _JITTER_MAX_MS = 0.25, 60_000
+#: How long a process remembers what a response meant while it could not write that to Redis; no brake is longer.
+_REMEMBERED_SECONDS = 3_600.0
 
 logger = get_logger("nomad_actors.esi.limits.limiter")
 
@@ -55,6 +60,8 @@ class Reservation:
     bucket: str | None = None
     #: The first request after a brake for everything: it may be sent only if `/status` says that ESI is back.
     is_probe: bool = False
+    #: How many probes in a row before it could not tell whether ESI is back.
+    unclear_probes: int = 0
     began_mono: float = field(default_factory=time.monotonic)
 
     @property
@@ -68,7 +75,8 @@ class Limiter:
     """Keeps the limits of one ESI application, together with all processes that use the same Redis; thread-safe.
 
     `client` must decode replies (`decode_responses=True`). While Redis does not answer, nothing can be reserved, so
-    nothing is sent; a request that is under way ends as usual.
+    nothing is sent. A request that is under way ends as usual; what its response means for others is written to Redis
+    before this process reserves anything again.
     """
 
     def __init__(
@@ -87,6 +95,8 @@ class Limiter:
         self._concurrency = concurrency
         self._downtime_ms = downtime_ms
         self._groups = RateGroups(client)
+        self._unwritten: deque[tuple[float, str, dict[str, Any]]] = deque()
+        self._lock = threading.Lock()
         self._scripts = {name: client.register_script(script(name)) for name in ("reserve", "settle", "brake")}
 
     def reserve(self, route: Route, character_id: int, *, for_user: bool = False) -> Reservation:
@@ -94,14 +104,27 @@ class Limiter:
 
         Raises `NotSent` with the time when there may be room.
         """
+        return self._reserved(*self._request(route, character_id, for_user))
+
+    def check(self, route: Route, character_id: int, *, for_user: bool = False) -> None:
+        """Check, in one round trip and without reserving, whether anything may be sent for a route of a character.
+
+        Room in the concurrency is not checked. Raises `NotSent` as `reserve`.
+        """
+        reservation, request = self._request(route, character_id, for_user)
+        self._reserved(reservation, request | {"check": True})
+
+    def _request(self, route: Route, character_id: int, for_user: bool) -> tuple[Reservation, dict[str, Any]]:
+        """Return a reservation, and the request for it."""
         try:
             group = self._groups.of(route)
         except redis.RedisError as error:
-            raise without_redis(error) from error
-        bucket = f"{group.name}:{self._application}:{character_id}" if group else None
+            raise self.without_redis(error) from error
+        bucket = self._bucket(group, route, character_id)
         share = 1.0 if for_user else 1 - USERS_SHARE
         fleet = max(int(self._concurrency * share), 1)
         request: dict[str, Any] = {
+            "hold_ms": HOLD_MS,
             "cost": WORST_TOKENS,
             "errors": group is None,
             "concurrency": [
@@ -122,35 +145,67 @@ class Limiter:
         brakes = (ESI, f"route:{route.name}", *([TOKENS, f"character:{character_id}"] if route.scopes else []))
         if bucket is not None:
             brakes = (*brakes, f"bucket:{bucket}")
-        reservation = Reservation(uuid.uuid4().hex, brakes, route, character_id, group, bucket)
-        return self._reserved(reservation, request)
+        return Reservation(uuid.uuid4().hex, brakes, route, character_id, group, bucket), request
 
-    def reserve_sso(self) -> Reservation:
-        """Reserve room for one request to SSO.
+    def _bucket(self, group: RateGroup | None, route: Route, character_id: int | None) -> str | None:
+        """Return the name of a bucket; without a token, CCP counts by address."""
+        owner = character_id if route.scopes else "address"
+        return f"{group.name}:{self._application}:{owner}" if group else None
+
+    def reserve_sso(self, *, for_user: bool = False) -> Reservation:
+        """Reserve room for one call of SSO; one `for_user` goes although SSO refused us, as its settings may be new.
 
         Raises `NotSent` with the time when there may be room.
         """
-        request = {"cost": 0, "errors": False, "concurrency": [{"name": SSO, "limit": SSO_CONCURRENCY}]}
-        return self._reserved(Reservation(uuid.uuid4().hex, (SSO,)), request)
+        return self._reserved(*self._sso_request(for_user))
+
+    def check_sso(self) -> None:
+        """Check, in one round trip and without reserving, whether SSO's brake lets a refresh through.
+
+        Raises `NotSent` as `reserve_sso`.
+        """
+        reservation, request = self._sso_request()
+        self._reserved(reservation, request | {"check": True})
+
+    def _sso_request(self, for_user: bool = False) -> tuple[Reservation, dict[str, Any]]:
+        request: dict[str, Any] = {
+            "hold_ms": SSO_HOLD_MS,
+            "cost": 0,
+            "errors": False,
+            "concurrency": [{"name": SSO, "limit": SSO_CONCURRENCY}],
+        }
+        if for_user:
+            request["ignore"] = REFUSED
+        return Reservation(uuid.uuid4().hex, (SSO,)), request
 
     def _reserved(self, reservation: Reservation, request: dict[str, Any]) -> Reservation:
-        request |= {"id": reservation.id, "brakes": reservation.brakes, "hold_ms": HOLD_MS}
+        request |= {"id": reservation.id, "brakes": reservation.brakes}
         try:
+            self._write_unwritten()
             reply = self._run("reserve", request)
         except redis.RedisError as error:
-            raise without_redis(error) from error
+            raise self.without_redis(error) from error
         if reply[0] == "wait":
-            self._raise_not_sent(float(reply[1]), reply[2], reply[3])
+            wait_ms, cause, reason, spread_ms = float(reply[1]), reply[2], reply[3], float(reply[4])
+            # More and more of them come back, as the slow start lets more and more through.
+            raise self.not_sent(reason, cause=cause, wait_ms=wait_ms + spread_ms * math.sqrt(random.random()))
         if reply[0] == "probe" and reply[1] == ESI:
-            return replace(reservation, is_probe=True)
+            return replace(reservation, is_probe=True, unclear_probes=int(reply[2]))
         return reservation
 
-    def _raise_not_sent(self, wait_ms: float, cause: str, reason: str) -> None:
+    def not_sent(self, reason: str, *, cause: str, wait_ms: float) -> NotSent:
+        """Return the error of a request that is not sent, and count it; `wait_ms` is by this limiter's clock."""
         ESI_NOT_SENT.labels(cause.partition(":")[0]).inc()
-        if cause in (ESI, SSO, TOKENS) or cause.startswith("route:"):
-            wait_ms += random.uniform(0, min(wait_ms * _JITTER_SHARE, _JITTER_MAX_MS))
-        raise NotSent(
+        return NotSent(
             f"nothing was sent: {reason} ({cause})", cause=cause, retry_after_seconds=self._real_seconds(wait_ms)
+        )
+
+    def without_redis(self, error: redis.RedisError) -> NotSent:
+        ESI_NOT_SENT.labels("redis").inc()
+        return NotSent(
+            f"nothing was sent: ESI's limits are in Redis, which does not answer ({error})",
+            cause="redis",
+            retry_after_seconds=_WITHOUT_REDIS_SECONDS * random.uniform(1, 2),
         )
 
     def _real_seconds(self, wait_ms: float) -> float:
@@ -162,15 +217,13 @@ class Limiter:
         request: dict[str, Any] = {
             "id": reservation.id,
             "spent": outcome.spent,
-            "limit": reservation.group.tokens if reservation.group else 0,
             "is_error": outcome.is_error,
             "latency_ms": (time.monotonic() - reservation.began_mono) * 1000,
             "ok": outcome.ok,
             "token_ok": outcome.token_ok,
             "brakes": reservation.brakes,
         }
-        if outcome.remaining is not None and reservation.group is not None:
-            request["remaining"] = outcome.remaining
+        request |= self._settled_bucket(reservation, outcome)
         if outcome.error_remaining is not None:
             request |= {"error_remaining": outcome.error_remaining, "error_reset_ms": outcome.error_reset_ms}
         if outcome.brake is not None:
@@ -185,31 +238,45 @@ class Limiter:
                 }
             elif outcome.ok:
                 request["works"] = route.name
-        _, until, *lifted = self._run_if_possible("settle", request)
+        _, until, *lifted = self._run_or_remember("settle", request)
         for name in lifted:
             logger.info("brake lifted", brake=name)
-        brake = outcome.brake or (failing(route.name) if route is not None else None)
-        if until and brake is not None:
-            self._log_brake(brake, int(until))
+        if until and outcome.brake is not None:
+            self._log_brake(outcome.brake, int(until))
 
-    def learn(self, reservation: Reservation, headers: Any) -> None:
-        """Save the rate group that a response names."""
-        if reservation.route is None:
-            return
-        try:
-            self._groups.learn(reservation.route, headers)
-        except redis.RedisError as error:
-            logger.warning("a rate group could not be saved", error=str(error))
+    def _settled_bucket(self, reservation: Reservation, outcome: Outcome) -> dict[str, Any]:
+        """Return the bucket that a response counts in: by the limit that it names, which may be new."""
+        group, route = outcome.group or reservation.group, reservation.route
+        if group is None or route is None:
+            return {}
+        if outcome.group is not None:
+            try:
+                self._groups.learn(route, outcome.group)
+            except redis.RedisError as error:
+                logger.warning("a rate group could not be saved", error=str(error))
+        bucket = self._bucket(group, route, reservation.character_id)
+        found = {"bucket": bucket, "limit": group.tokens, "window_ms": group.window_ms}
+        return found if outcome.remaining is None else found | {"remaining": outcome.remaining}
 
     def brake(self, brake: Brake) -> None:
         """Set a brake."""
-        if until := self._run_if_possible("brake", brake.request())[1]:
+        if until := self._run_or_remember("brake", brake.request())[1]:
             self._log_brake(brake, int(until))
 
     def lift(self, name: str) -> None:
-        """Lift a brake; requests start again slowly."""
-        self._run_if_possible("brake", {"lift": name})
+        """Lift a brake; requests start again slowly.
+
+        Raises `redis.RedisError`.
+        """
+        self._run("brake", {"lift": name})
         logger.info("brake lifted", brake=name)
+
+    def forget_groups(self) -> list[str]:
+        """Forget the rate groups that ESI named, in case it named wrong ones; return their names.
+
+        Other processes forget them within a minute. Raises `redis.RedisError`.
+        """
+        return self._groups.forget()
 
     def state(self) -> LimitsState:
         """Return the brakes in force, the error limit, buckets without room and the requests under way."""
@@ -219,13 +286,32 @@ class Limiter:
         seconds = round((until_ms - self._clock.now_ms()) / 1000)
         logger.warning("brake set", brake=brake.name, reason=brake.reason, seconds=seconds)
 
-    def _run_if_possible(self, name: str, request: dict[str, Any]) -> list[Any]:
-        """Run a script; if Redis fails, only log that, to keep the response: the reservation later counts as spent."""
+    def _run_or_remember(self, name: str, request: dict[str, Any]) -> list[Any]:
+        """Run a script, or if Redis fails run it before anything else is reserved: a brake must not be lost."""
         try:
             return self._run(name, request)
         except redis.RedisError as error:
-            logger.warning("ESI's limits could not be updated", error=str(error))
+            logger.warning("ESI's limits could not be updated; they are when Redis answers", error=str(error))
+            self._unwritten.append((time.monotonic(), name, self._at_fixed_times(request)))
             return [0, ""]
+
+    def _at_fixed_times(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a request in which a brake ends when it would have ended if it had been set now."""
+        brake = request.get("brake", request)
+        if brake.get("for_ms") is None:
+            return request
+        fixed = {**brake, "until_ms": self._clock.now_ms() + brake["for_ms"]}
+        return {**request, "brake": fixed} if "brake" in request else fixed
+
+    def _write_unwritten(self) -> None:
+        if not self._unwritten:
+            return
+        with self._lock:
+            while self._unwritten:
+                since_mono, name, request = self._unwritten[0]
+                if time.monotonic() - since_mono < _REMEMBERED_SECONDS:
+                    self._run(name, request)
+                self._unwritten.popleft()
 
     def _run(self, name: str, request: dict[str, Any]) -> list[Any]:
         conversion = self._clock.conversion()
@@ -234,12 +320,3 @@ class Limiter:
             args=[conversion.since_ms, conversion.at_ms, conversion.speed, json.dumps(request, separators=(",", ":"))],
         )
         return reply
-
-
-def without_redis(error: redis.RedisError) -> NotSent:
-    ESI_NOT_SENT.labels("redis").inc()
-    return NotSent(
-        f"nothing was sent: ESI's limits are in Redis, which does not answer ({error})",
-        cause="redis",
-        retry_after_seconds=_WITHOUT_REDIS_SECONDS,
-    )

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import redis
 
@@ -29,7 +28,13 @@ _WINDOW_MS = 900_000
 _UNKNOWN_TOKENS = 15
 #: No window outside this is believed: one of years would never let go of what was spent.
 MIN_WINDOW_MS, MAX_WINDOW_MS = 60_000, 86_400_000
+#: CCP's largest has 1,800; with millions, we would keep no limit at all.
+MAX_TOKENS = 100_000
+#: More names than this are no rate groups of CCP's, which has about thirty; each costs a key for every character.
+_MAX_GROUPS = 200
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _LIMIT = re.compile(r"([0-9]{1,9})/([0-9]{1,5})([smhd]?)")
+_STORED = re.compile(r"([0-9]{1,9}) ([0-9]{1,12})")
 _UNITS_MS = {"": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 #: How long a process may not know what another one has learnt.
 _REFRESH_SECONDS = 60.0
@@ -49,7 +54,8 @@ class RateGroups:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._learnt: dict[str, RateGroup] = {}
+        self._groups: dict[str, RateGroup] = {}
+        self._routes: dict[str, str] = {}
         self._read_mono = float("-inf")
         self._lock = threading.Lock()
 
@@ -60,30 +66,64 @@ class RateGroups:
         """
         with self._lock:
             if time.monotonic() - self._read_mono > _REFRESH_SECONDS:
-                found: Any = self._client.hgetall(key("groups"))
-                self._learnt = {name: _unpack(value) for name, value in found.items()}
-                self._read_mono = time.monotonic()
-            learnt = self._learnt.get(route.name)
-        if learnt is not None or route.rate_group is None:
-            return learnt
-        return RateGroup(route.rate_group, _TOKENS.get(route.rate_group, _UNKNOWN_TOKENS))
+                self._read()
+            name = self._routes.get(route.name, route.rate_group)
+            return None if name is None else self._groups.get(name) or _documented(name)
 
-    def learn(self, route: Route, headers: Mapping[str, str]) -> None:
-        """Save the rate group that a response names, if it is not the one we know.
+    def learn(self, route: Route, group: RateGroup) -> None:
+        """Save the rate group that a response names: its limit for all its routes, and that this route is in it.
 
         Raises `redis.RedisError`.
         """
-        name, limit = headers.get("X-Ratelimit-Group"), _LIMIT.fullmatch(headers.get("X-Ratelimit-Limit", ""))
-        if not name or not limit or int(limit[1]) < 1 or int(limit[2]) < 1:
+        known = self.of(route)
+        if group == known or (group.name not in self._groups and len(self._groups) >= _MAX_GROUPS):
             return
-        group = RateGroup(name[:100], int(limit[1]), int(limit[2]) * _UNITS_MS[limit[3]])
-        if not MIN_WINDOW_MS <= group.window_ms <= MAX_WINDOW_MS or group == self.of(route):
-            return
-        self._client.hset(key("groups"), route.name, f"{group.tokens} {group.window_ms} {group.name}")
         with self._lock:
-            self._learnt[route.name] = group
+            if group != self._groups.get(group.name, _documented(group.name)):
+                self._client.hset(key("groups"), group.name, f"{group.tokens} {group.window_ms}")
+            if known is None or group.name != known.name:
+                self._client.hset(key("routes"), route.name, group.name)
+            self._groups[group.name], self._routes[route.name] = group, group.name
+
+    def forget(self) -> list[str]:
+        """Forget what was learnt; return the names of the groups.
+
+        Raises `redis.RedisError`.
+        """
+        with self._lock:
+            self._read()
+            names = sorted(self._groups | dict.fromkeys(self._routes.values()))
+            self._client.delete(key("groups"), key("routes"))
+            self._groups, self._routes = {}, {}
+        return names
+
+    def _read(self) -> None:
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(key("groups"))
+            pipe.hgetall(key("routes"))
+            groups, routes = pipe.execute()
+        read = {name: _unpack(name, value) for name, value in groups.items()}
+        self._groups = {name: group for name, group in read.items() if group is not None}
+        self._routes, self._read_mono = dict(routes), time.monotonic()
 
 
-def _unpack(text: str) -> RateGroup:
-    tokens, window_ms, name = text.split(" ", 2)
-    return RateGroup(name, int(tokens), int(window_ms))
+def named_in(headers: Mapping[str, str]) -> RateGroup | None:
+    """Return the rate group that a response names; None if it names none, or one that cannot be true."""
+    name, limit = headers.get("X-Ratelimit-Group", ""), _LIMIT.fullmatch(headers.get("X-Ratelimit-Limit", ""))
+    if not _NAME.fullmatch(name) or not limit:
+        return None
+    return _plausible(RateGroup(name, int(limit[1]), int(limit[2]) * _UNITS_MS[limit[3]]))
+
+
+def _plausible(group: RateGroup) -> RateGroup | None:
+    is_so = 1 <= group.tokens <= MAX_TOKENS and MIN_WINDOW_MS <= group.window_ms <= MAX_WINDOW_MS
+    return group if is_so else None
+
+
+def _documented(name: str) -> RateGroup:
+    return RateGroup(name, _TOKENS.get(name, _UNKNOWN_TOKENS))
+
+
+def _unpack(name: str, text: str) -> RateGroup | None:
+    found = _STORED.fullmatch(text)
+    return _plausible(RateGroup(name, int(found[1]), int(found[2]))) if found else None

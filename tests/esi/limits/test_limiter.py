@@ -4,49 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import redis
 
 from nomad_actors.clock import ManualClock
-from nomad_actors.esi import ROUTES, NotSent, Route
+from nomad_actors.esi import ROUTES, NotSent
 from nomad_actors.esi.limits import DOWNTIME_MS, Limiter, Outcome, flight, outcome_of
 from nomad_actors.esi.limits.brakes import Brake, down
 from nomad_actors.esi.limits.keys import BASE, KEYS
 from nomad_actors.esi.limits.limiter import HOLD_MS
 
-WALLET = ROUTES["/characters/{character_id}/wallet"]
-NOTIFICATIONS = ROUTES["/characters/{character_id}/notifications"]
-ORDERS = ROUTES["/characters/{character_id}/orders"]
-ALL_OK = Outcome(spent=2, ok=True, token_ok=True)
+from .calls import ALL_OK, NOTIFICATIONS, ORDERS, WALLET, named, refused, send
 
 
 @pytest.fixture
 def clock() -> ManualClock:
     """2026-11-01T12:00:00Z, after the downtime."""
     return ManualClock(1_793_534_400_000)
-
-
-@pytest.fixture
-def make_limiter(decoding_redis: redis.Redis, clock: ManualClock) -> Callable[..., Limiter]:
-    """`make_limiter(**options)`: the limiter of one process; all share their Redis."""
-    return lambda **options: Limiter(decoding_redis, clock=clock, application="app", **options)
-
-
-@pytest.fixture
-def limiter(make_limiter: Callable[..., Limiter]) -> Limiter:
-    return make_limiter()
-
-
-def refused(limiter: Limiter, route: Route, character_id: int = 7, **options: Any) -> NotSent:
-    with pytest.raises(NotSent) as caught:
-        limiter.reserve(route, character_id, **options)
-    return caught.value
-
-
-def send(limiter: Limiter, route: Route, outcome: Outcome = ALL_OK, *, character_id: int = 7, **options: Any) -> None:
-    limiter.settle(limiter.reserve(route, character_id, **options), outcome)
 
 
 def test_the_bucket_of_one_character_has_room_for_its_tokens_and_no_more(limiter: Limiter) -> None:
@@ -108,9 +83,7 @@ def test_esis_own_count_of_a_bucket_is_believed_if_it_is_lower(limiter: Limiter)
 def test_a_group_that_esi_names_is_learnt_by_every_process(
     make_limiter: Callable[..., Limiter], limiter: Limiter
 ) -> None:
-    reservation = limiter.reserve(ORDERS, 7)
-    limiter.settle(reservation, ALL_OK)
-    limiter.learn(reservation, {"X-Ratelimit-Group": "char-market", "X-Ratelimit-Limit": "10/1h"})
+    send(limiter, ORDERS, named("char-market", "10/1h", spent=0))
     for each in (limiter, make_limiter()):
         reservation = each.reserve(ORDERS, 7)
         assert reservation.bucket == "char-market:app:7"
@@ -120,14 +93,15 @@ def test_a_group_that_esi_names_is_learnt_by_every_process(
 
 @pytest.mark.parametrize("limit", ["", "0/15m", "15", "15/0m", "many/15m", "15/15y"])
 def test_a_limit_that_cannot_be_read_teaches_nothing(limiter: Limiter, limit: str) -> None:
-    limiter.learn(limiter.reserve(ORDERS, 7), {"X-Ratelimit-Group": "odd", "X-Ratelimit-Limit": limit})
+    send(limiter, ORDERS, named("odd", limit))
     assert limiter.reserve(ORDERS, 7).bucket is None
 
 
 def test_the_error_limit_is_closed_with_twenty_errors_left(limiter: Limiter, clock: ManualClock) -> None:
     send(limiter, ORDERS, Outcome(spent=0, is_error=True, error_remaining=20, error_reset_ms=40_000))
     waiting = refused(limiter, ORDERS, for_user=True)
-    assert (waiting.cause, waiting.retry_after_seconds) == ("errors", 40.0)
+    assert waiting.cause == "errors"
+    assert 40 <= waiting.retry_after_seconds <= 50
     # Routes with a rate group have their own limit.
     send(limiter, WALLET)
     clock.advance(seconds=41)
@@ -184,7 +158,7 @@ def test_a_420_stops_everything_until_the_error_limit_is_reset_and_then_starts_s
         for route in (WALLET, ORDERS, NOTIFICATIONS):
             waiting = refused(each, route, for_user=True)
             assert waiting.cause == "esi"
-            assert 46 <= waiting.retry_after_seconds <= 46 * 1.25
+            assert 46 <= waiting.retry_after_seconds <= 46 * 2
     (brake,) = limiter.state().brakes
     assert (brake.kind, brake.reason, brake.until_ms) == ("error limit", "ESI answered 420", clock.now_ms() + 46_000)
     clock.advance(seconds=46)
@@ -343,12 +317,12 @@ def test_a_503_that_says_to_retry_at_once_is_left_alone_for_a_while(limiter: Lim
 
 @pytest.mark.parametrize("limit", ["15/99999d", "15/1s"])
 def test_a_window_that_cannot_be_true_is_not_learnt(limiter: Limiter, limit: str) -> None:
-    limiter.learn(limiter.reserve(ORDERS, 7), {"X-Ratelimit-Group": "odd", "X-Ratelimit-Limit": limit})
+    send(limiter, ORDERS, named("odd", limit))
     assert limiter.reserve(ORDERS, 7).bucket is None
 
 
 def test_a_bucket_smaller_than_one_request_has_room_for_one(limiter: Limiter) -> None:
-    limiter.learn(limiter.reserve(ORDERS, 7), {"X-Ratelimit-Group": "tiny", "X-Ratelimit-Limit": "4/15m"})
+    send(limiter, ORDERS, named("tiny", "4/15m", spent=0))
     send(limiter, ORDERS, Outcome(spent=4))
     refused(limiter, ORDERS)
 
@@ -410,7 +384,7 @@ def test_a_rejected_character_is_asked_less_and_less_often(limiter: Limiter, clo
 def test_every_key_is_in_the_table_and_every_row_is_used(
     limiter: Limiter, decoding_redis: redis.Redis, clock: ManualClock
 ) -> None:
-    limiter.learn(limiter.reserve(ORDERS, 7), {"X-Ratelimit-Group": "g", "X-Ratelimit-Limit": "15/15m"})
+    send(limiter, ORDERS, named("g", "20/15m", remaining=1))
     send(limiter, dataclasses.replace(ORDERS, name="other"), outcome_of(500, {}, limited="bucket:x", reason="r"))
     for _ in range(3):
         limiter.reserve(NOTIFICATIONS, 7, for_user=True)
@@ -421,9 +395,10 @@ def test_every_key_is_in_the_table_and_every_row_is_used(
     limiter.brake(Brake(name="esi", kind="down", reason="r", for_ms=1000, probes=True))
     limiter.lift("esi")
     limiter.brake(Brake(name="esi", kind="down", reason="r", for_ms=1000, probes=True))
+    refused(limiter, WALLET)
     patterns = {name: f"{BASE}:{row.suffix.removesuffix('{}')}" for name, row in KEYS.items()}
     used = set()
-    with flight(limiter.client, WALLET, 7, owner="job"):
+    with flight(limiter, WALLET, 7, owner="job"):
         types = {key: decoding_redis.type(key) for key in decoding_redis.scan_iter()}
     for key, kind in types.items():
         names = [name for name, start in patterns.items() if key == start or key.startswith(start)]
@@ -431,5 +406,5 @@ def test_every_key_is_in_the_table_and_every_row_is_used(
         assert len(names) == 1, key
         assert kind == KEYS[names[0]].type
         used.add(names[0])
-    # These two are not the limiter's: SSO's keys, and tokens that the database missed.
-    assert used == set(KEYS) - {"jwks", "unsaved"}
+    # These are not the limiter's: SSO's keys, and tokens that the database missed.
+    assert used == set(KEYS) - {"jwks", "jwks_asked", "unsaved", "doubtful"}

@@ -42,6 +42,8 @@ local function set_brake(brake)
   redis.call('HSET', KEY.brakes, brake.name, cjson.encode({
     kind = brake.kind, reason = brake.reason, since_ms = old and old.since_ms or now, until_ms = until_ms,
     strikes = strikes, probes = brake.probes or (old and old.probes) or false,
+    -- How many probes in a row could not say whether the service is back.
+    unclear = brake.unclear and (old and old.unclear or 0) + 1 or 0,
   }))
   return until_ms
 end
@@ -49,14 +51,16 @@ end
 -- After a brake for all of ESI or SSO, requests start again slowly: for as long as it lasted, but for a minute at most.
 local function lift(name, brake)
   redis.call('HDEL', KEY.brakes, name)
+  redis.call('HDEL', KEY.stopped, name)
   if string.find(name, ':', 1, true) then return end
   local length = math.min(math.max(now - brake.since_ms, MIN_RAMP_MS), MAX_RAMP_MS)
   redis.call('HSET', KEY.ramps, name .. ':from', now, name .. ':until', now + length)
 end
 
 -- A bucket counts what was spent in slots of a sixtieth of its window. A slot's tokens return when the last of them would.
+-- Reading changes nothing; write_bucket writes what it found.
 local function read_bucket(name, window_ms)
-  local bucket = { key = KEY.bucket(name), slot_ms = window_ms / SLOTS, window_ms = window_ms }
+  local bucket = { name = name, key = KEY.bucket(name), slot_ms = window_ms / SLOTS, window_ms = window_ms, returned = {}, spent = 0 }
   bucket.slot = math.floor(now / bucket.slot_ms)
   local window
   bucket.used, bucket.held, bucket.oldest, window = numbers(bucket.key, 'used', 'held', 'oldest', 'window')
@@ -64,16 +68,13 @@ local function read_bucket(name, window_ms)
     -- Another window has other slots, and so has a clock that went back: what was spent counts as spent now. After two
     -- windows everything has returned.
     local used = (window ~= window_ms or bucket.slot < bucket.oldest) and bucket.used or 0
-    redis.call('DEL', bucket.key)
-    redis.call('HSET', bucket.key, 'held', bucket.held, 'window', window_ms)
-    bucket.used, bucket.oldest = used, bucket.slot
-    if used > 0 then redis.call('HSET', bucket.key, bucket.slot, used) end
+    bucket.is_new, bucket.used, bucket.spent, bucket.oldest = true, used, used, bucket.slot
   end
   while bucket.oldest < bucket.slot - SLOTS do
-    local returned = redis.call('HGET', bucket.key, bucket.oldest)
-    if returned then
-      bucket.used = bucket.used - tonumber(returned)
-      redis.call('HDEL', bucket.key, bucket.oldest)
+    local tokens = redis.call('HGET', bucket.key, bucket.oldest)
+    if tokens then
+      bucket.used = bucket.used - tonumber(tokens)
+      table.insert(bucket.returned, bucket.oldest)
     end
     bucket.oldest = bucket.oldest + 1
   end
@@ -82,21 +83,24 @@ end
 
 local function spend(bucket, tokens)
   if tokens <= 0 then return end
-  bucket.used = bucket.used + tokens
-  redis.call('HINCRBY', bucket.key, bucket.slot, tokens)
+  bucket.used, bucket.spent = bucket.used + tokens, bucket.spent + tokens
 end
 
 local function write_bucket(bucket)
+  if bucket.is_new then redis.call('DEL', bucket.key) end
+  for _, slot in ipairs(bucket.returned) do redis.call('HDEL', bucket.key, slot) end
+  if bucket.spent > 0 then redis.call('HINCRBY', bucket.key, bucket.slot, bucket.spent) end
   redis.call('HSET', bucket.key, 'used', bucket.used, 'held', math.max(bucket.held, 0), 'oldest', bucket.oldest,
     'window', bucket.window_ms)
   expire(bucket.key, bucket.window_ms + 2 * bucket.slot_ms)
 end
 
--- When a bucket will have returned so many tokens.
+-- When a bucket that was only read will have returned so many tokens.
 local function returned_at(bucket, tokens)
   local freed = 0
   for slot = bucket.oldest, bucket.slot do
-    freed = freed + (tonumber(redis.call('HGET', bucket.key, slot) or 0) or 0)
+    local spent = bucket.is_new and (slot == bucket.slot and bucket.spent) or redis.call('HGET', bucket.key, slot)
+    freed = freed + (tonumber(spent or 0) or 0)
     if freed >= tokens then return (slot + SLOTS + 1) * bucket.slot_ms end
   end
   return now + 1000

@@ -1,10 +1,12 @@
 -- Reserves room for one request, or returns when there may be some. A repeated call with the same id changes nothing.
 -- The request (JSON): id, brakes (names), concurrency (names and limits, the whole fleet first), cost
 --   (the most tokens it can take), hold_ms, downtime (start and end in the day, ms; optional), bucket with limit (tokens for
---   this caller) and window_ms (optional), errors (true if it counts to the old error limit)
--- Returns: go, or probe and the name of the brake, or wait, ms, cause and reason
-local CLOSED_AT, SLOWED_AT = 20, 50
-local PROBE_WAIT_MS, STARVING = 10000, 1000
+--   this caller) and window_ms (optional), errors (true if it counts to the old error limit), ignore (a kind of brake that
+--   does not stop it; optional), check (true: reserve nothing, only say whether anything may be sent now)
+-- Returns: go, or probe, the name of the brake and how many probes before it could not tell, or wait, ms, cause, reason and
+--   over how many ms those that wait shall come back
+local CLOSED_AT, SLOWED_AT, ERRORS_SPREAD_MS = 20, 50, 10000
+local PROBE_WAIT_MS, STARVING, MAX_SPREAD_MS = 10000, 1000, 120000
 
 local function give_up_expired()
   local each = KEY.under_way(input.concurrency[1].name)
@@ -59,17 +61,25 @@ local function ramped(name, cap)
   return math.max(1, math.floor(cap * (now - from) / (till - from)))
 end
 
-if redis.call('HEXISTS', KEY.holds, input.id) == 1 then return { 'go' } end
+-- Those that a brake stopped in so many ms come back within as many: no faster than they came.
+local function stopped(name, brake, wait_ms)
+  redis.call('HINCRBY', KEY.stopped, name, 1)
+  local is_for_few = string.match(name, '^bucket:') or string.match(name, '^character:')
+  local spread = is_for_few and 0 or math.min(brake.until_ms - brake.since_ms, MAX_SPREAD_MS)
+  return { 'wait', math.ceil(wait_ms), name, brake.reason, math.ceil(spread) }
+end
+
+if not input.check and redis.call('HEXISTS', KEY.holds, input.id) == 1 then return { 'go' } end
 start_downtime()
 give_up_expired()
 
 local probed, probing = nil, nil
 for _, name in ipairs(input.brakes) do
   local brake = read_brake(name)
-  if brake then
-    if now < brake.until_ms then return { 'wait', math.ceil(brake.until_ms - now), name, brake.reason } end
+  if brake and brake.kind ~= input.ignore then
+    if now < brake.until_ms then return stopped(name, brake, brake.until_ms - now) end
     if brake.probes then
-      if now < (brake.probe_until_ms or 0) then return { 'wait', PROBE_WAIT_MS, name, brake.reason } end
+      if now < (brake.probe_until_ms or 0) then return stopped(name, brake, PROBE_WAIT_MS) end
       probed, probing = probed or name, probing or brake
     end
   end
@@ -80,15 +90,15 @@ if errors then
   local left = errors.remaining - errors.held
   local reset = math.max(errors.reset - now, 1000)
   if left <= CLOSED_AT then
-    return { 'wait', math.ceil(reset), 'errors', 'ESI allows only ' .. errors.remaining .. ' more errors' }
+    return { 'wait', math.ceil(reset), 'errors', 'ESI allows only ' .. errors.remaining .. ' more errors', ERRORS_SPREAD_MS }
   end
-  if left < SLOWED_AT then
+  if left < SLOWED_AT and not input.check then
     if errors.next > now + reset then errors.next = now end
     local at = math.max(errors.next, now)
     errors.next = math.min(at + reset / (left - CLOSED_AT), now + reset)
     if at > now then
       write_errors(errors)
-      return { 'wait', math.ceil(at - now), 'errors', 'ESI allows only ' .. errors.remaining .. ' more errors' }
+      return { 'wait', math.ceil(at - now), 'errors', 'ESI allows only ' .. errors.remaining .. ' more errors', 0 }
     end
   end
 end
@@ -97,18 +107,18 @@ local bucket = input.bucket and read_bucket(input.bucket, input.window_ms)
 if bucket then
   local room = input.limit - bucket.used - bucket.held
   if room < input.cost then
-    write_bucket(bucket)
     redis.call('ZADD', KEY.starving, now, input.bucket)
     redis.call('ZREMRANGEBYRANK', KEY.starving, 0, -STARVING - 1)
     local wait = math.max(returned_at(bucket, input.cost - room) - now, 1000)
-    return { 'wait', math.ceil(wait), 'bucket:' .. input.bucket, 'its tokens are spent' }
+    return { 'wait', math.ceil(wait), 'bucket:' .. input.bucket, 'its tokens are spent', 0 }
   end
 end
+if input.check then return { 'go' } end
 
 for i, each in ipairs(input.concurrency) do
   local cap = i == 1 and ramped(each.name, each.limit) or each.limit
   if redis.call('ZCARD', KEY.under_way(each.name)) >= cap then
-    return { 'wait', math.ceil(turn(each.name, each.limit)), 'concurrency:' .. each.name, 'too many requests are under way' }
+    return { 'wait', math.ceil(turn(each.name, cap)), 'concurrency:' .. each.name, 'too many requests are under way', 0 }
   end
 end
 
@@ -130,4 +140,4 @@ end
 if not probed then return { 'go' } end
 probing.probe_until_ms = now + input.hold_ms
 redis.call('HSET', KEY.brakes, probed, cjson.encode(probing))
-return { 'probe', probed }
+return { 'probe', probed, probing.unclear or 0 }

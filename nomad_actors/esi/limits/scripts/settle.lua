@@ -1,7 +1,8 @@
 -- Ends a request: what it really cost replaces what it had reserved. A repeated call changes nothing.
--- The request (JSON): id, spent (tokens), remaining (tokens by ESI's count, optional), limit (of the bucket), is_error, error_remaining
+-- The request (JSON): id, spent (tokens), bucket with limit and window_ms (those that the response names, else those of the
+--   reservation; optional), remaining (tokens by ESI's count, optional), is_error, error_remaining
 --   and error_reset_ms (ESI's count of the old error limit, optional), latency_ms, ok (ESI gave an answer to what was asked),
---   brakes (the names that it was checked against), brake (to set; optional), failing (route, character, brake to set if it
+--   brakes (those that it was checked against), brake (to set; optional), failing (route, character, brake to set if it
 --   fails for `characters` of them; optional), works (a route that just worked; optional), token_ok (ESI took the access token)
 -- Returns: 1, until when a brake was set (ms), or ''; then the brakes that were lifted
 local FAILING_MS, PROBE_WAIT_MS = 600000, 10000
@@ -11,14 +12,27 @@ local text = redis.call('HGET', KEY.holds, input.id)
 local hold = text and cjson.decode(text) or {}
 if text then release(input.id, hold) end
 
-if hold.bucket then
-  local bucket = read_bucket(hold.bucket, hold.window_ms)
-  bucket.held = bucket.held - hold.cost
+local FULL, FULLEST = 0.5, 1000
+-- The bucket may be another one than was reserved, or have another window: ESI has changed the limits.
+local function settle_bucket()
+  local bucket = hold.bucket and read_bucket(hold.bucket, hold.window_ms)
+  if bucket then bucket.held = bucket.held - hold.cost end
+  if input.bucket and (input.bucket ~= hold.bucket or input.window_ms ~= hold.window_ms) then
+    if bucket then write_bucket(bucket) end
+    bucket = read_bucket(input.bucket, input.window_ms)
+  end
+  if not bucket then return end
   spend(bucket, input.spent)
   -- Somebody else uses this application too, or ESI counted what we did not.
   if input.remaining then spend(bucket, input.limit - bucket.used - bucket.held - input.remaining) end
   write_bucket(bucket)
+  redis.call('HSET', bucket.key, 'limit', input.limit)
+  local share = (bucket.used + bucket.held) / input.limit
+  if share < FULL then redis.call('ZREM', KEY.fullest, bucket.name) return end
+  redis.call('ZADD', KEY.fullest, share, bucket.name)
+  redis.call('ZREMRANGEBYRANK', KEY.fullest, 0, -FULLEST - 1)
 end
+if text then settle_bucket() end
 
 if hold.errors or input.error_remaining then
   local errors = read_errors()
