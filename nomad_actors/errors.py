@@ -41,8 +41,10 @@ NomadError
 ├── RunsAlready              processes/own_redis.py
 ├── EsiError                 esi/errors.py
 │   ├── EsiUnavailable
-│   │   └── TokenUnchecked
+│   │   ├── TokenUnchecked
+│   │   └── ListingChanged
 │   ├── NotSent
+│   │   └── StepEnded
 │   └── EsiRefused
 ├── SsoError                 esi/errors.py
 │   ├── DeadLogin

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -15,7 +16,17 @@ import redis
 
 from ..broker.errors import PermanentError
 from ..errors import Unavailable
-from ..esi import EsiError, EsiRefused, EsiResponse, EsiUnavailable, NotSent, Route, SsoError, TokenUnchecked
+from ..esi import (
+    Copy,
+    EsiError,
+    EsiRefused,
+    EsiResponse,
+    EsiUnavailable,
+    NotSent,
+    Route,
+    SsoError,
+    TokenUnchecked,
+)
 from ..esi.limits.brakes import REJECTED_MS, rejected, unchecked
 from ..logs import get_logger
 from ..store import EVERYTHING, Changes, RouteState, Window
@@ -107,13 +118,13 @@ class RouteSync:
             )
 
     def _fetch(self, character_id: int, route: Route, state: RouteState | None, for_user: bool) -> EsiResponse:
-        get = functools.partial(self._get, character_id, route, _validator(state, route), for_user)
+        get = self._request(character_id, route, state, for_user)
         if not route.scopes:
-            return get(None)
+            return get(access_token=None)
         keeper = TokenKeeper(self._services)
         token = keeper.get_token(character_id)
         try:
-            return get(token.access_token)
+            return get(access_token=token.access_token)
         except (EsiRefused, TokenUnchecked) as error:
             if error.status != 401 and not isinstance(error, TokenUnchecked):
                 raise
@@ -122,7 +133,7 @@ class RouteSync:
         # The token ended early, by CCP or a wrong clock: a refresh and one more request show if the login is valid.
         renewed = keeper.get_token(character_id, other_than=token.access_token)
         try:
-            return get(renewed.access_token)
+            return get(access_token=renewed.access_token)
         except (EsiRefused, TokenUnchecked) as error:
             self._blame(character_id, error)
 
@@ -135,12 +146,18 @@ class RouteSync:
             raise EsiUnavailable(str(error), status=401, retry_after_seconds=REJECTED_MS / 1000) from error
         raise error
 
-    def _get(
-        self, character_id: int, route: Route, etag: str | None, for_user: bool, access_token: str | None
-    ) -> EsiResponse:
+    def _request(
+        self, character_id: int, route: Route, state: RouteState | None, for_user: bool
+    ) -> Callable[..., EsiResponse]:
+        """Return the request for a route, which needs only the access token."""
+        copy = Copy() if state is None else Copy(state.etag, state.last_modified, state.pages, state.failures)
         esi = self._services.esi
-        get = esi.get if route.paging in (None, "last_mail_id") else esi.get_all
-        return get(route, character_id=character_id, access_token=access_token, etag=etag, for_user=for_user)
+        if route.paging in (None, "last_mail_id"):
+            return functools.partial(esi.get, route, character_id=character_id, etag=copy.etag, for_user=for_user)
+        # A process may have died in its first walk, before there was a state.
+        may_be_held = state is None or state.pages_held > 0
+        held = self._services.store.listing_pages.of(character_id, route.name, may_be_held=may_be_held)
+        return functools.partial(esi.get_all, route, character_id=character_id, copy=copy, held=held, for_user=for_user)
 
     def _save(self, character_id: int, route: Route, response: EsiResponse, window: Window) -> Synced:
         now_ms = self._services.clock.now_ms()
@@ -196,17 +213,6 @@ class RouteSync:
             raise PermanentError(f"ESI cannot answer {route.name} of character {character_id}: {error}") from error
         self._documents.save_failure(character_id, route.name, error=str(error), request_id=error.request_id)
         error.retry_after_seconds = max(error.retry_after_seconds, trouble_seconds(failures))
-
-
-def _validator(state: RouteState | None, route: Route) -> str | None:
-    """Return the ETag of our copy, or None to request it in full.
-
-    A listing of several pages is requested in full: each page has its own ETag, and the first may be unchanged while
-    another changed.
-    """
-    if state is None or (route.paging == "x-pages" and state.pages != 1):
-        return None
-    return state.etag
 
 
 def _fresh_until_ms(state: RouteState | None, route: Route, *, within_interval: bool) -> int:

@@ -20,6 +20,7 @@ from . import history
 from .database import Database
 from .history import EVERYTHING, Changes, Window
 from .invalid_rows import fits
+from .listing_pages import PAGES_HELD, delete_pages
 from .login_keys import ACTIVE
 from .schema import characters, documents, sync_state
 from .upsert import upsert
@@ -54,6 +55,8 @@ class RouteState:
     set_aside: int
     #: Pages of the stored document; None if there is none.
     pages: int | None
+    #: Responses held of a listing that is not read to its end.
+    pages_held: int
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class Documents:
             "pages": response.pages,
         }
         with self._database.write() as connection:
+            if response.pages > 1:
+                delete_pages(connection, character_id, route)
             changes = history.absorb(connection, route, character_id, response.body, as_of_ms, window)
             state = _state(connection, character_id, route)
             if state is None or state.as_of_ms is None or state.as_of_ms <= as_of_ms:
@@ -298,7 +303,7 @@ class Documents:
 
 def _state(connection: Connection, character_id: int, route: str) -> RouteState | None:
     row = connection.execute(
-        sa.select(sync_state, documents.c.pages)
+        sa.select(sync_state, documents.c.pages, PAGES_HELD)
         .outerjoin(
             documents,
             sa.and_(documents.c.character_id == sync_state.c.character_id, documents.c.route == sync_state.c.route),
