@@ -148,7 +148,7 @@ class Listing:
         return []
 
     def _first_page(self, copy: Copy) -> EsiResponse:
-        """Request page 1, conditionally: by ETag, or by Last-Modified if our copy, or a set given up, has several pages.
+        """Request page 1, conditionally: by ETag, or by Last-Modified if our copy or a set given up has several.
 
         Each page has its own ETag, and the first may be unchanged while another changed; all have one Last-Modified.
         """
