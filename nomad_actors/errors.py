@@ -42,8 +42,10 @@ NomadError
 ├── RunsAlready              processes/own_redis.py
 ├── EsiError                 esi/errors.py
 │   ├── EsiUnavailable
-│   │   └── TokenUnchecked
+│   │   ├── TokenUnchecked
+│   │   └── ListingChanged
 │   ├── NotSent
+│   │   └── StepEnded
 │   └── EsiRefused
 ├── SsoError                 esi/errors.py
 │   ├── DeadLogin

@@ -14,6 +14,7 @@ from typing import NoReturn
 from .clock import MAX_SPEED, SandboxClock, check_speed
 from .grants import CLIENT_ID, CLIENT_SECRET
 from .refresh_load import PARALLEL_LIMIT
+from .routes import PAGE_ROWS
 from .serve import HOST, SandboxServer
 from .world.characters import MAX_CHARACTERS
 
@@ -49,6 +50,7 @@ def _server(options: argparse.Namespace) -> SandboxServer:
         clock=SandboxClock(start_s=start_s, speed=options.speed),
         enforce_limits=not options.no_limits,
         grace_s=options.grace_ms / 1000,
+        page_rows=options.page_rows,
         host=options.host,
         port=options.port,
     )
@@ -75,12 +77,15 @@ def _read(arguments: list[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--start", type=_moment, help="when its clock starts, such as 2026-11-24T10:55:00Z")
     parser.add_argument("--strict", action="store_true", help="the daily downtime, and SSO's errors under load")
     parser.add_argument("--grace-ms", type=int, default=250, help="until a fleet must know what one process has read")
+    parser.add_argument("--page-rows", type=int, default=PAGE_ROWS, help=f"rows of a page (default: {PAGE_ROWS})")
     parser.add_argument("--ready-file", type=Path, help="a file to write the base URL to, once it answers")
     parser.add_argument("--settings", action="store_true", help="print the settings that point a system at it")
     parser.add_argument("--no-limits", action="store_true", help="count tokens and errors, but never refuse")
     options = parser.parse_args(arguments)
     if not 1 <= options.characters <= MAX_CHARACTERS:
         parser.error(f"argument --characters: must be 1 to {MAX_CHARACTERS}, got {options.characters}")
+    if options.page_rows < 1:
+        parser.error(f"argument --page-rows: must be 1 or more, got {options.page_rows}")
     return options
 
 

@@ -74,6 +74,7 @@ _BODIES: Final[Mapping[str, Callable[[Response], None]]] = {
     "error-object": _replace('{"error":"Timeout contacting tranquility"}'),
     "empty-body": _replace(""),
     "no-content": _no_content,
+    "empty-list": _replace("[]"),
     "html": _replace(HTML, "text/html"),
     "truncated": _truncate,
     "cut": _cut,

@@ -13,7 +13,7 @@ from .clock import SandboxClock
 from .conduct.observer import GRACE_S
 from .exchange import Exchange, current
 from .limits import Bucket
-from .routes import normal_path, path_id, route_name
+from .routes import PAGE_ROWS, normal_path, path_id, route_name
 from .state import LoggedRequest, SandboxState
 
 
@@ -24,6 +24,7 @@ def create_app(
     clock: SandboxClock | None = None,
     enforce_limits: bool = True,
     grace_s: float = GRACE_S,
+    page_rows: int = PAGE_ROWS,
 ) -> Flask:
     """Return an app that is both ESI and SSO; its state is in `app.extensions["sandbox"]`."""
     state = SandboxState(
@@ -32,6 +33,7 @@ def create_app(
         clock=clock or SandboxClock(),
         enforce_limits=enforce_limits,
         grace_s=grace_s,
+        page_rows=page_rows,
     )
     app = Flask("sandbox")
     app.extensions["sandbox"] = state

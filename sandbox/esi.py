@@ -118,7 +118,7 @@ class _Target:
     def _respond_route(self, caller: Caller, route: Route) -> Response:
         character = authorize(self._state, caller, self._character_id, route.scope)
         snapshot = self._snapshot(route, character)
-        document, headers = select(route, snapshot.document, request.args)
+        document, headers = select(route, snapshot.document, request.args, self._state.page_rows)
         return self._cached(snapshot, document, headers, private=bool(route.scope), event_based=route.event_based)
 
     def _snapshot(self, route: Route, character: Character) -> Snapshot:

@@ -11,7 +11,7 @@ from typing import Final
 #: What `alter` may name; `alterations.py` has the functions.
 ALTERATIONS: Final = (
     *("null", "empty-string", "error-object", "empty-body", "no-content", "html", "truncated", "cut"),
-    *("mixed-page", "no-x-pages", "more-pages"),
+    *("empty-list", "mixed-page", "no-x-pages", "more-pages"),
 )
 #: What `token` may name; `token_variations.py` has the functions.
 TOKENS: Final = (

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import cast
 
 from .responses import RequestError
-from .routes import MAIL_HEADERS, PAGE_ROWS, Route
+from .routes import MAIL_HEADERS, Route
 from .world.draws import Row
 from .world.industry import OPEN_STATES
 
 
-def select(route: Route, document: object, query: Mapping[str, str]) -> tuple[object, dict[str, str]]:
-    """Return the part of a snapshot that a query selects, and its headers.
+def select(route: Route, document: object, query: Mapping[str, str], page_rows: int) -> tuple[object, dict[str, str]]:
+    """Return the part of a snapshot that a query selects, at most `page_rows` rows, and its headers.
 
     Raises `RequestError` (400) for an invalid parameter.
     """
     if route.paging == "x-pages":
-        return _page(cast(list[Row], document), _number(query, "page", 1))
+        return _page(cast(list[Row], document), _number(query, "page", 1), page_rows)
     if route.paging == "from_id":
-        return _from_id(cast(list[Row], document), query), {}
+        return _from_id(cast(list[Row], document), query, page_rows), {}
     if route.paging == "last_mail_id":
         return _mails(cast(list[Row], document), query), {}
     if route.path == "/industry/jobs":
@@ -27,20 +27,20 @@ def select(route: Route, document: object, query: Mapping[str, str]) -> tuple[ob
     return document, {}
 
 
-def _page(rows: list[Row], page: int) -> tuple[list[Row], dict[str, str]]:
+def _page(rows: list[Row], page: int, page_rows: int) -> tuple[list[Row], dict[str, str]]:
     """Page 1 exists even when empty; a page beyond the end is an empty list, not an error (esi-issues #1172)."""
     if page < 1:
         raise RequestError(400, f"page must be 1 or more, got {page}")
-    pages = max(1, -(-len(rows) // PAGE_ROWS))
-    return rows[(page - 1) * PAGE_ROWS : page * PAGE_ROWS], {"X-Pages": str(pages)}
+    pages = max(1, -(-len(rows) // page_rows))
+    return rows[(page - 1) * page_rows : page * page_rows], {"X-Pages": str(pages)}
 
 
-def _from_id(rows: list[Row], query: Mapping[str, str]) -> list[Row]:
+def _from_id(rows: list[Row], query: Mapping[str, str], page_rows: int) -> list[Row]:
     """Return rows from `from_id` downwards, newest first, including that row (esi-issues #553)."""
     if "from_id" in query:
         from_id = _number(query, "from_id", 0)
         rows = [row for row in rows if cast(int, row["transaction_id"]) <= from_id]
-    return rows[:PAGE_ROWS]
+    return rows[:page_rows]
 
 
 def _mails(rows: list[Row], query: Mapping[str, str]) -> list[Row]:

@@ -14,6 +14,7 @@ from .clock import SandboxClock
 from .conduct.observer import GRACE_S
 from .control import list_logins
 from .faults import Fault
+from .routes import PAGE_ROWS
 from .state import LoggedRequest, SandboxState
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class SandboxServer:
 
     It has the first `characters` of `seed`; `clock` controls its time; without `enforce_limits` it counts requests but
     never rejects them. `grace_s`, in the host's seconds, is how long a fleet may take until all its processes know what
-    one of them has read; the conduct record blames nothing before.
+    one of them has read; the conduct record blames nothing before. A page has at most `page_rows` rows.
     """
 
     def __init__(
@@ -40,12 +41,18 @@ class SandboxServer:
         clock: SandboxClock | None = None,
         enforce_limits: bool = True,
         grace_s: float = GRACE_S,
+        page_rows: int = PAGE_ROWS,
         host: str = HOST,
         port: int = 0,
     ) -> None:
         self.clock = clock or SandboxClock()
         app = create_app(
-            seed=seed, characters=characters, clock=self.clock, enforce_limits=enforce_limits, grace_s=grace_s
+            seed=seed,
+            characters=characters,
+            clock=self.clock,
+            enforce_limits=enforce_limits,
+            grace_s=grace_s,
+            page_rows=page_rows,
         )
         self.parts: SandboxState = app.extensions["sandbox"]
         self._host = host

@@ -77,10 +77,18 @@ class SandboxState:
     """The world, clock, caches, limits, logins, faults and request log of one sandbox."""
 
     def __init__(
-        self, *, seed: int, characters: int, clock: SandboxClock, enforce_limits: bool, grace_s: float
+        self,
+        *,
+        seed: int,
+        characters: int,
+        clock: SandboxClock,
+        enforce_limits: bool,
+        grace_s: float,
+        page_rows: int,
     ) -> None:
         self.clock = clock
         self.enforce_limits = enforce_limits
+        self.page_rows = page_rows
         self.world = World(seed=seed, characters=characters)
         self.snapshots = Snapshots(clock)
         self.buckets = TokenBuckets(clock)

@@ -7,12 +7,15 @@ from .errors import (
     EsiError,
     EsiRefused,
     EsiUnavailable,
+    ListingChanged,
     NotSent,
     SsoError,
     SsoMisconfigured,
     SsoUnavailable,
+    StepEnded,
     TokenUnchecked,
 )
+from .listings import Copy, HeldPages
 from .response import EsiResponse, http_date
 from .routes import COMPATIBILITY_DATE, GROUPS, ROUTES, Route, normalise
 from .sso import SsoClient, Tokens
@@ -23,6 +26,7 @@ __all__ = [
     "ROUTES",
     "CachedDocument",
     "CleanReport",
+    "Copy",
     "DeadLogin",
     "EsiCache",
     "EsiClient",
@@ -30,12 +34,15 @@ __all__ = [
     "EsiRefused",
     "EsiResponse",
     "EsiUnavailable",
+    "HeldPages",
+    "ListingChanged",
     "NotSent",
     "Route",
     "SsoClient",
     "SsoError",
     "SsoMisconfigured",
     "SsoUnavailable",
+    "StepEnded",
     "TokenUnchecked",
     "Tokens",
     "http_date",

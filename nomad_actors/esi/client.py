@@ -1,4 +1,4 @@
-"""The ESI client: one request, or all pages of a listing as one consistent set."""
+"""The ESI client: one request, or one step of a complete listing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi
 from .errors import SOON_SECONDS, EsiUnavailable
 from .limits import Brake, Limiter, Outcome, Reservation, outcome_of
 from .limits.brakes import ESI, down, unanswered
-from .listings import all_older, all_pages
+from .listings import Copy, HeldPages, Listing
 from .refusals import is_sso_failure, raise_for
 from .response import EsiResponse, fresh_seconds
 from .routes import COMPATIBILITY_DATE, GROUPS, Route
@@ -77,10 +77,13 @@ class EsiClient:
         character_id: int,
         access_token: str | None,
         etag: str | None = None,
+        modified_since: str | None = None,
         query: Mapping[str, str] | None = None,
         for_user: bool = False,
     ) -> EsiResponse:
         """Send one request; one `for_user` may use the share of the limits that the others leave.
+
+        With `etag`, or the `Last-Modified` of an earlier response as `modified_since`, the response may be a 304.
 
         Raises `NotSent`, `EsiUnavailable` or `EsiRefused`.
         """
@@ -89,6 +92,8 @@ class EsiClient:
             headers["Authorization"] = f"Bearer {access_token}"
         if etag:
             headers["If-None-Match"] = etag
+        if modified_since:
+            headers["If-Modified-Since"] = modified_since
         reservation = self._reserve(route, character_id, for_user)
         response = self._send(reservation, route, character_id, headers, {**dict(route.query), **(query or {})})
         return self._read(route, response)
@@ -99,25 +104,28 @@ class EsiClient:
         *,
         character_id: int,
         access_token: str | None,
-        etag: str | None = None,
+        copy: Copy,
+        held: HeldPages,
         for_user: bool = False,
     ) -> EsiResponse:
-        """Request a complete listing.
+        """Request a complete listing, or what one step of at most half a minute can add to what is `held`.
 
-        Numbered pages form one consistent set; other listings are read down to the oldest row. Raises as `get`, and
-        `EsiUnavailable` if the pages keep changing between requests or never end.
+        Numbered pages form one consistent set; other listings are read down to the oldest row. The response is a 304 if
+        `copy` is still complete. Raises as `get`; `StepEnded` if the next step goes on; `ListingChanged` if the listing
+        must be read anew.
         """
         get = functools.partial(
             self.get, route, character_id=character_id, access_token=access_token, for_user=for_user
         )
+        listing = Listing(route, get, held, self._clock)
         match route.paging:
             case "x-pages":
-                return all_pages(route, get, etag)
+                return listing.all_pages(copy)
             case "from_id":
-                return all_older(route, get, etag, key="transaction_id", parameter="from_id")
+                return listing.all_older(copy, key="transaction_id", parameter="from_id")
             case "last_mail_id":
-                return all_older(route, get, etag, key="mail_id", parameter="last_mail_id")
-        return get(etag=etag)
+                return listing.all_older(copy, key="mail_id", parameter="last_mail_id")
+        return get(etag=copy.etag)
 
     def _reserve(self, route: Route, character_id: int, for_user: bool) -> Reservation:
         reservation = self._limiter.reserve(route, character_id, for_user=for_user)
@@ -197,7 +205,7 @@ class EsiClient:
         request_id = response.headers.get("X-ESI-Request-ID")
         not_modified = response.status_code == 304
         # A 304 to an unconditional request is an error: there is nothing that it could renew.
-        is_conditional = "If-None-Match" in response.request.headers
+        is_conditional = not {"If-None-Match", "If-Modified-Since"}.isdisjoint(response.request.headers)
         if response.status_code != 200 and not (not_modified and is_conditional):
             raise_for(route, response)
         return EsiResponse(
@@ -207,7 +215,7 @@ class EsiClient:
             etag=response.headers.get("ETag"),
             last_modified=response.headers.get("Last-Modified"),
             fresh_until_ms=self._clock.now_ms() + fresh_seconds(response.headers, route) * 1000,
-            pages=_pages(response.headers.get("X-Pages")),
+            pages=_pages(response.headers.get("X-Pages")) if route.paging == "x-pages" else 1,
             request_id=request_id,
         )
 
@@ -219,7 +227,7 @@ def _is_unreachable(error: requests.RequestException) -> bool:
 
 
 def _pages(text: str | None) -> int:
-    return max(1, int(text)) if text and _INTEGER.fullmatch(text) else 1
+    return int(text) if text and _INTEGER.fullmatch(text) else 0
 
 
 def _json(route: Route, response: requests.Response, request_id: str | None) -> Any:

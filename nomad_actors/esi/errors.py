@@ -3,8 +3,10 @@
 NomadError
 ├── EsiError           carries the status and CCP's request id
 │   ├── EsiUnavailable ESI, its SSO or the network is down, or a limit is reached: also TryLater
-│   │   └── TokenUnchecked ESI could not check the token
+│   │   ├── TokenUnchecked ESI could not check the token
+│   │   └── ListingChanged its responses are not one consistent listing
 │   ├── NotSent        a limit or a brake stopped the request, to ESI or SSO: also TryLater
+│   │   └── StepEnded  a long listing is read on in its next step
 │   └── EsiRefused     400, 401, 403, 404, 422: a retry would only spend rate limit
 └── SsoError
     ├── DeadLogin      this refresh token will never work again
@@ -50,6 +52,10 @@ class TokenUnchecked(EsiUnavailable):
     """Raised for a 403 that reports a failure of SSO: the token has expired, or SSO does not answer ESI."""
 
 
+class ListingChanged(EsiUnavailable):
+    """Raised if the responses of a listing are not from one moment; it is read anew from its first page."""
+
+
 class NotSent(EsiError, TryLater):
     """Raised instead of a request to ESI or SSO for which there is no room, or that a brake stops.
 
@@ -61,6 +67,13 @@ class NotSent(EsiError, TryLater):
         TryLater.__init__(self, message, retry_after_seconds=retry_after_seconds)
         self.status = self.request_id = None
         self.cause = cause
+
+
+class StepEnded(NotSent):
+    """Raised when a job has read a long listing for long enough; what it has read is kept for the next step."""
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message, cause="step", retry_after_seconds=retry_after_seconds)
 
 
 class EsiRefused(EsiError):

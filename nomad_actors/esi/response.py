@@ -36,6 +36,7 @@ class EsiResponse:
     etag: str | None
     last_modified: str | None
     fresh_until_ms: int
+    #: Of a listing with numbered pages; 0 if one response does not say how many. Else the number of responses.
     pages: int
     request_id: str | None
 

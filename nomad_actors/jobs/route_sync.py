@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
@@ -17,7 +18,17 @@ import redis
 
 from ..broker.errors import PermanentError
 from ..errors import NomadError, Unavailable
-from ..esi import EsiError, EsiRefused, EsiResponse, EsiUnavailable, NotSent, Route, SsoError, TokenUnchecked
+from ..esi import (
+    Copy,
+    EsiError,
+    EsiRefused,
+    EsiResponse,
+    EsiUnavailable,
+    NotSent,
+    Route,
+    SsoError,
+    TokenUnchecked,
+)
 from ..esi.limits import flight
 from ..esi.limits.brakes import REJECTED_MS, rejected, unchecked
 from ..logs import get_logger
@@ -88,15 +99,13 @@ class _Known:
     def offline_since_ms(self) -> int | None:
         return self.character.offline_since_ms
 
-    def validator(self) -> str | None:
-        """Return the ETag of our copy, or None to request it in full.
-
-        A listing of several pages is requested in full: each page has its own ETag, and the first may be unchanged
-        while another changed.
-        """
-        if self.state is None or (self.route.paging == "x-pages" and self.state.pages != 1):
-            return None
-        return self.state.etag
+    def copy(self, *, in_full: bool) -> Copy:
+        """Return our copy as ESI is asked about it; `in_full` without its validators."""
+        if self.state is None:
+            return Copy()
+        if in_full:
+            return Copy(pages=self.state.pages, failures=self.state.failures)
+        return Copy(self.state.etag, self.state.last_modified, self.state.pages, self.state.failures)
 
 
 class RouteSync:
@@ -134,7 +143,7 @@ class RouteSync:
                 return Synced("fresh", fresh_until_ms, known.state.next_due_ms, known.asked_ms, changes)
             self._check_refusal(known)
             _check_scopes(known)
-            return self._request(known, window, None if in_full else known.validator(), for_user)
+            return self._refresh(known, window, known.copy(in_full=in_full), for_user)
 
     def _read(self, character_id: int, route: Route) -> _Known:
         logins = self._services.store.logins
@@ -151,14 +160,16 @@ class RouteSync:
             self._documents.save_requested(known.character_id, known.route.name)
         return dataclasses.replace(known, asked_ms=now_ms)
 
-    def _request(self, known: _Known, window: Window, etag: str | None, for_user: bool) -> Synced:
+    def _refresh(self, known: _Known, window: Window, copy: Copy, for_user: bool) -> Synced:
         try:
-            response = self._fetch(known, etag, for_user)
+            response = self._fetch(known, copy, for_user)
         except EsiRefused as error:
             message = f"ESI refuses {known.route.name} of character {known.character_id}: {error}"
             raise self._refused(known, message, error) from error
-        except NotSent:
-            # The brake or the bucket says why; it is nothing about this route.
+        except NotSent as error:
+            # The brake or the bucket says why; only how far a listing is says this row.
+            if known.route.paging is not None:
+                self._save_failure(known, error, was_asked=False)
             raise
         except SsoError as error:
             self._save_failure(known, error, was_asked=False)
@@ -173,17 +184,17 @@ class RouteSync:
             return Changes()
         return self._documents.catch_up(state.character_id, state.route, window=window)
 
-    def _fetch(self, known: _Known, etag: str | None, for_user: bool) -> EsiResponse:
-        get = functools.partial(self._get, known, etag, for_user)
+    def _fetch(self, known: _Known, copy: Copy, for_user: bool) -> EsiResponse:
+        get = self._request(known, copy, for_user)
         if not known.route.scopes:
-            return get(None)
+            return get(access_token=None)
         keeper = TokenKeeper(self._services)
         if known.login is not None and not keeper.is_valid(known.login):
             # No token is refreshed for a request that a brake stops.
             self._services.limiter.check(known.route, known.character_id, for_user=for_user)
         token = keeper.get_token(known.character_id, known=known.login)
         try:
-            return get(token.access_token)
+            return get(access_token=token.access_token)
         except (EsiRefused, TokenUnchecked) as error:
             if error.status != 401 and not isinstance(error, TokenUnchecked):
                 raise
@@ -192,7 +203,7 @@ class RouteSync:
         # The token ended early, by CCP or a wrong clock: a refresh and one more request show if the login is valid.
         renewed = keeper.get_token(known.character_id, other_than=token.access_token)
         try:
-            return get(renewed.access_token)
+            return get(access_token=renewed.access_token)
         except (EsiRefused, TokenUnchecked) as error:
             self._blame(known.character_id, error)
 
@@ -205,10 +216,15 @@ class RouteSync:
             raise EsiUnavailable(str(error), status=401, retry_after_seconds=REJECTED_MS / 1000) from error
         raise error
 
-    def _get(self, known: _Known, etag: str | None, for_user: bool, access_token: str | None) -> EsiResponse:
-        esi, route = self._services.esi, known.route
-        get = esi.get if route.paging in (None, "last_mail_id") else esi.get_all
-        return get(route, character_id=known.character_id, access_token=access_token, etag=etag, for_user=for_user)
+    def _request(self, known: _Known, copy: Copy, for_user: bool) -> Callable[..., EsiResponse]:
+        """Return the request for a route, which needs only the access token."""
+        esi, route, character_id = self._services.esi, known.route, known.character_id
+        if route.paging in (None, "last_mail_id"):
+            return functools.partial(esi.get, route, character_id=character_id, etag=copy.etag, for_user=for_user)
+        # A process may have died in its first walk, before there was a state.
+        may_be_held = known.state is None or known.state.pages_held > 0
+        held = self._services.store.listing_pages.of(character_id, route.name, may_be_held=may_be_held)
+        return functools.partial(esi.get_all, route, character_id=character_id, copy=copy, held=held, for_user=for_user)
 
     def _save(self, known: _Known, response: EsiResponse, window: Window) -> Synced:
         now_ms, route = self._services.clock.now_ms(), known.route

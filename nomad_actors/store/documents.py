@@ -21,6 +21,7 @@ from .database import Database
 from .history import EVERYTHING, Changes, Window
 from .history.rows import to_ms
 from .invalid_rows import fits
+from .listing_pages import PAGES_HELD, delete_pages
 from .login_keys import ACTIVE
 from .schema import characters, documents, sync_state
 from .upsert import upsert
@@ -59,6 +60,8 @@ class RouteState:
     set_aside: int
     #: Pages of the stored document; None if there is none.
     pages: int | None
+    #: Responses held of a listing that is not read to its end.
+    pages_held: int
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ class Documents:
             "pages": response.pages,
         }
         with self._database.write() as connection:
+            if response.pages > 1:
+                delete_pages(connection, character_id, route)
             changes = history.absorb(connection, route, character_id, response.body, as_of_ms, window)
             state = _state(connection, character_id, route)
             if state is not None and state.as_of_ms is not None and state.as_of_ms > as_of_ms:
@@ -353,7 +358,7 @@ _SAME = sa.and_(
 )
 _UPDATE = sa.update(sync_state).where(_SAME)
 _STATE = (
-    sa.select(sync_state, documents.c.pages)
+    sa.select(sync_state, documents.c.pages, PAGES_HELD)
     .outerjoin(
         documents,
         sa.and_(documents.c.character_id == sync_state.c.character_id, documents.c.route == sync_state.c.route),

@@ -10,6 +10,7 @@ from .audit import Audit
 from .cipher import TokenCipher
 from .database import Database
 from .documents import Documents
+from .listing_pages import ListingPages
 from .logins import Logins
 from .sessions import AdminSessions
 
@@ -26,6 +27,7 @@ class Store:
         self.database = Database(database_url, wait_ms=database_wait_ms)
         self.logins = Logins(self.database, cipher=cipher, clock=clock)
         self.documents = Documents(self.database, clock=clock)
+        self.listing_pages = ListingPages(self.database, clock=clock)
         self.audit = Audit(self.database, clock=clock)
         self.admin_sessions = AdminSessions(self.database, clock=clock)
 

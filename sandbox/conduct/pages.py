@@ -58,12 +58,17 @@ class Pages:
         if not walk.has_begun and left_s < NEAR_EXPIRY_S:
             yield "walk-near-expiry", f"{left_s:.1f} s before it"
         walk.has_begun = True
-        if exchange.status == 200 and not _fits(walk, exchange):
+        if not _fits(walk, exchange):
             # It must begin anew, with page 1, although that is still fresh.
             self._freshness.forget(exchange.path)
             del self._walks[exchange.path]
 
 
 def _fits(walk: _Walk, exchange: Exchange) -> bool:
+    """Return whether a page is, or may later be, one of the walk's; one that does not exist or is empty is not."""
+    if exchange.status != 200:
+        return exchange.status != 404
+    if exchange.body == b"[]":
+        return False
     headers = exchange.response_headers
     return (headers.get("x-pages"), headers.get("last-modified")) == (str(walk.pages), walk.last_modified)

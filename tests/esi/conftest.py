@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,10 +16,13 @@ import redis
 import requests
 
 from nomad_actors.clock import ManualClock
-from nomad_actors.esi import EsiClient, SsoClient, Tokens, http_session
+from nomad_actors.esi import EsiClient, Route, SsoClient, Tokens, http_session
 from nomad_actors.esi.limits import Limiter
+from nomad_actors.store import Store, TokenCipher
+from nomad_actors.store.listing_pages import HeldListing
 from sandbox.clock import SandboxClock
 from sandbox.serve import SandboxServer
+from tests.support.databases import put_database
 
 #: 2026-11-01T12:00:00Z
 NOW_S = 1_793_534_400
@@ -199,3 +203,25 @@ def scripted_esi(http: requests.Session, scripted: Scripted, clock: ManualClock,
 def tokens(sso: SsoClient, sandbox: SandboxServer) -> Tokens:
     """The tokens of a sandbox character with all scopes."""
     return sso.refresh(sandbox.logins()[0]["refresh_token"])
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: ManualClock) -> Iterator[Store]:
+    """A store on a SQLite file, for what is held of listings."""
+    store = Store(put_database(tmp_path / "nomad.db"), cipher=TokenCipher(["a key for tests"]), clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def held(store: Store) -> Callable[[int, Route], HeldListing]:
+    """`held(character_id, route)`: what is held of a listing, as the next step finds it."""
+
+    def get(character_id: int, route: Route) -> HeldListing:
+        if store.logins.character(character_id) is None:
+            store.logins.save(
+                character_id=character_id, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t"
+            )
+        return store.listing_pages.of(character_id, route.name, may_be_held=True)
+
+    return get

@@ -10,10 +10,11 @@ import pytest
 import requests
 
 from nomad_actors.clock import ManualClock
-from nomad_actors.esi import ROUTES, EsiClient, EsiUnavailable, Tokens, client
+from nomad_actors.esi import ROUTES, Copy, EsiClient, EsiUnavailable, Route, Tokens, client
 from nomad_actors.esi.client import POOL_SIZE
 from nomad_actors.esi.response import SLACK_SECONDS, fresh_seconds
 from nomad_actors.metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS
+from nomad_actors.store.listing_pages import HeldListing
 from sandbox.serve import SandboxServer
 
 from .conftest import NOW_S, USER_AGENT, ReceivedRequest, Reply, Scripted
@@ -35,9 +36,12 @@ def test_a_response_has_the_document_and_its_metadata(esi: EsiClient, tokens: To
     assert response.fresh_until_ms == (NOW_S + 120 + SLACK_SECONDS) * 1000
 
 
-def test_every_route_gets_a_response(esi: EsiClient, tokens: Tokens) -> None:
+def test_every_route_gets_a_response(esi: EsiClient, tokens: Tokens, held: Callable[[int, Route], HeldListing]) -> None:
     for route in ROUTES.values():
-        response = esi.get_all(route, character_id=tokens.character_id, access_token=tokens.access_token)
+        listing = held(tokens.character_id, route)
+        response = esi.get_all(
+            route, character_id=tokens.character_id, access_token=tokens.access_token, copy=Copy(), held=listing
+        )
         assert response.status == 200, route.name
         assert response.body is not None
 

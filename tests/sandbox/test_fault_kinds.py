@@ -32,6 +32,7 @@ BODIES = {
     "empty-string": (200, '""'),
     "error-object": (200, '{"error":"Timeout contacting tranquility"}'),
     "empty-body": (200, ""),
+    "empty-list": (200, "[]"),
     "no-content": (204, ""),
 }
 
