@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Protocol
 
+from .checks import integer
 from .errors import EsiUnavailable
 from .response import EsiResponse
 from .routes import Route
@@ -49,21 +50,23 @@ def all_older(route: Route, get: GetPage, etag: str | None, *, key: str, paramet
     """Return all rows from the newest to the oldest, each row once.
 
     `parameter` requests the rows from the oldest `key` on, with that row (`from_id`) or without it (`last_mail_id`);
-    reading ends when a response contains nothing new. Raises `EsiUnavailable` for an endless listing.
+    reading ends when a response contains nothing new. Rows without a key are returned too, but do not lead on. Raises
+    `EsiUnavailable` for an endless listing.
     """
     first = get(etag=etag)
     if first.not_modified:
         return first
-    newest = _by_key(route, first, key)
+    newest, others = _by_key(route, first, key)
     rows, fresh, pages = dict(newest), newest, 1
     while fresh:
         if pages == MAX_PAGES:
             raise _endless(route)
-        more = _by_key(route, get(query={parameter: str(min(fresh))}), key)
+        more, more_others = _by_key(route, get(query={parameter: str(min(fresh))}), key)
         fresh = {number: row for number, row in more.items() if number not in rows}
         rows |= fresh
+        others += more_others
         pages += 1
-    return replace(first, body=list(rows.values()), pages=pages)
+    return replace(first, body=[*rows.values(), *others], pages=pages)
 
 
 def _rows(route: Route, response: EsiResponse) -> list[Any]:
@@ -74,15 +77,23 @@ def _rows(route: Route, response: EsiResponse) -> list[Any]:
     return response.body
 
 
-def _by_key(route: Route, response: EsiResponse, key: str) -> dict[int, Any]:
-    try:
-        return {int(row[key]): row for row in _rows(route, response)}
-    except (KeyError, TypeError, ValueError) as error:
+def _by_key(route: Route, response: EsiResponse, key: str) -> tuple[dict[int, Any], list[Any]]:
+    """Return the rows by their key, and those without one. Raises `EsiUnavailable` if none has a key."""
+    keyed: dict[int, Any] = {}
+    others = []
+    for row in _rows(route, response):
+        number: Any = row.get(key) if isinstance(row, dict) else None
+        if integer(number) is None and number > 0:
+            keyed[number] = row
+        else:
+            others.append(row)
+    if others and not keyed:
         raise EsiUnavailable(
-            f"ESI's response for {route.name} has a row without {key}",
+            f"ESI's response for {route.name} has no row with {key}",
             status=response.status,
             request_id=response.request_id,
-        ) from error
+        )
+    return keyed, others
 
 
 def _endless(route: Route) -> EsiUnavailable:

@@ -17,6 +17,7 @@ from ..broker.errors import PermanentError
 from ..errors import Unavailable
 from ..esi import EsiError, EsiRefused, EsiResponse, EsiUnavailable, NotSent, Route, SsoError, TokenUnchecked
 from ..esi.limits.brakes import REJECTED_MS, rejected, unchecked
+from ..esi.sifting import sifted
 from ..logs import get_logger
 from ..store import EVERYTHING, Changes, RouteState, Window
 from .due_times import as_of_ms, next_due_ms, refused_ms, trouble_seconds
@@ -77,7 +78,7 @@ class RouteSync:
         self._check_refusal(character_id, route, state)
         self._check_scopes(character_id, route)
         try:
-            response = self._fetch(character_id, route, state, for_user)
+            response = sifted(route, self._fetch(character_id, route, state, for_user))
         except EsiRefused as error:
             self._save_refusal(character_id, route, state, error)
             raise PermanentError(f"ESI refuses {route.name} of character {character_id}: {error}") from error

@@ -22,6 +22,7 @@ from .history import EVERYTHING, Changes, Window
 from .invalid_rows import fits
 from .login_keys import ACTIVE
 from .schema import characters, documents, sync_state
+from .set_aside import save_set_aside
 from .upsert import upsert
 
 if TYPE_CHECKING:
@@ -109,16 +110,23 @@ class Documents:
         document = {
             "character_id": character_id,
             "route": route,
-            "body_json": json.dumps(response.body, separators=(",", ":")),
+            # Neither PostgreSQL nor other readers of JSON know NaN.
+            "body_json": json.dumps(response.body, separators=(",", ":"), allow_nan=False),
             "pages": response.pages,
         }
+        repaired = sum(row.is_stored for row in response.set_aside)
+        set_aside = len(response.set_aside) - repaired
         with self._database.write() as connection:
-            changes = history.absorb(connection, route, character_id, response.body, as_of_ms, window)
+            changes = history.absorb(
+                connection, route, character_id, response.body, as_of_ms, window, is_complete=not set_aside
+            )
+            save_set_aside(connection, character_id, route, response.set_aside, self._clock.now_ms())
             state = _state(connection, character_id, route)
             if state is None or state.as_of_ms is None or state.as_of_ms <= as_of_ms:
                 upsert(connection, documents, [document])
                 self._succeed(connection, character_id, route, response, as_of_ms, next_due_ms, window.is_everything)
-        return changes
+                _update(connection, character_id, route, {"set_aside": set_aside})
+        return changes + Changes(set_aside=set_aside, repaired=repaired)
 
     def renew(
         self,
@@ -321,7 +329,10 @@ def _catch_up(connection: Connection, character_id: int, route: str, window: Win
     if state is None or state.as_of_ms is None or state.rows_complete:
         return state is not None and state.rows_complete, Changes()
     body = _body(connection, character_id, route)
-    return window.is_everything, history.absorb(connection, route, character_id, body, state.as_of_ms, window)
+    changes = history.absorb(
+        connection, route, character_id, body, state.as_of_ms, window, is_complete=not state.set_aside
+    )
+    return window.is_everything, changes
 
 
 def _put(connection: Connection, character_id: int, route: str, values: dict[str, Any]) -> None:
