@@ -128,6 +128,6 @@ def test_a_useless_body_replaces_nothing(
     assert rows("SELECT * FROM set_aside_rows") == []
     # And the next good response ends it.
     assert refresh(route).sent
-    again = services.store.documents.state(seeded["character_id"], route)
-    assert again is not None
-    assert (again.failures, again.error) == (0, None)
+    renewed = services.store.documents.state(seeded["character_id"], route)
+    assert renewed is not None
+    assert (renewed.failures, renewed.error) == (0, None)
