@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -86,7 +86,7 @@ class RowKind:
             (
                 names.get(each.name, each.name),
                 each.name,
-                _conversion(each),
+                to_ms if each.name.endswith("_ms") else None,
                 not each.nullable and each.name not in optional,
             )
             for each in columns
@@ -109,13 +109,6 @@ class RowKind:
             raise UnexpectedRow(f"a row of {self._name} is unreadable: {error}") from error
         columns["extra"] = {name: value for name, value in row.items() if name not in self._known} or None
         return columns
-
-
-def _conversion(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
-    if column.name.endswith("_ms"):
-        return to_ms
-    # SQLite takes no integer beyond 64 bits, not even in a column of doubles.
-    return float if isinstance(column.type, sa.Double) else None
 
 
 def to_ms(text: str) -> int:
