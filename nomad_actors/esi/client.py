@@ -222,5 +222,7 @@ def _json(route: Route, response: requests.Response, request_id: str | None) -> 
             return body
         problem = problem or "is an error"
     raise EsiUnavailable(
-        f"ESI's response for {route.name} {problem}", status=response.status_code, request_id=request_id
+        f"ESI's response for {route.name} is not what the route has: {problem}",
+        status=response.status_code,
+        request_id=request_id,
     )

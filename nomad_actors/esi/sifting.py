@@ -25,7 +25,7 @@ def sifted(route: Route, response: EsiResponse) -> EsiResponse:
     else:
         kept, set_aside = _sift(shape, [body])
     if set_aside and not kept:
-        what = f"none of its {len(body)} rows can be stored; the first: " if isinstance(shape, ListOf) else "it "
+        what = f"none of its {len(body)} rows can be stored; the first: " if isinstance(shape, ListOf) else ""
         raise EsiUnavailable(
             f"ESI's response for {route.name} is not what the route has: {what}{set_aside[0].reason}",
             status=response.status,

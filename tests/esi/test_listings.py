@@ -116,9 +116,9 @@ def test_a_body_that_is_not_a_list_is_an_error(scripted_esi: EsiClient, scripted
 
 
 @pytest.mark.parametrize("row", [{"amount": 1}, {"transaction_id": "x"}, 5, None])
-def test_a_row_without_its_id_is_an_error(scripted_esi: EsiClient, scripted: Scripted, row: Any) -> None:
+def test_rows_that_all_lack_their_id_are_an_error(scripted_esi: EsiClient, scripted: Scripted, row: Any) -> None:
     scripted.reply_with("/characters/7/wallet/transactions", Reply(body=[row]))
-    with pytest.raises(EsiUnavailable, match="row without transaction_id"):
+    with pytest.raises(EsiUnavailable, match="has no row with transaction_id"):
         scripted_esi.get_all(TRANSACTIONS, character_id=7, access_token=None)
 
 
@@ -164,7 +164,7 @@ def test_an_endless_walk_is_an_error(
 ) -> None:
     monkeypatch.setattr("nomad_actors.esi.listings.MAX_PAGES", 5)
     scripted.script["/characters/7/mail"] = lambda received: Reply(
-        body=[{"mail_id": int(received.query.get("last_mail_id", "0")) - 1}]
+        body=[{"mail_id": int(received.query.get("last_mail_id", "1000")) - 1}]
     )
     with pytest.raises(EsiUnavailable, match="more than 5 pages"):
         scripted_esi.get_all(MAIL, character_id=7, access_token=None)
