@@ -19,12 +19,13 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 from ..clock import Clock
 from ..logs import get_logger
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
+from .checks import UNSTORABLE, ListOf
 from .errors import SOON_SECONDS, EsiUnavailable
 from .limits import Brake, Limiter, Outcome, Reservation, outcome_of
 from .limits.brakes import ESI, down, unanswered
 from .listings import Copy, HeldPages, Listing
 from .refusals import is_sso_failure, raise_for
-from .response import EsiResponse, fresh_seconds
+from .response import EsiResponse, fresh_seconds, parse
 from .routes import COMPATIBILITY_DATE, GROUPS, Route
 
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
@@ -33,7 +34,6 @@ POOL_SIZE = 32
 #: After so many probes to which `/status` gave no usable response, a request is sent to find out if ESI works.
 UNCLEAR_PROBES = 3
 _INTEGER = re.compile(r"[0-9]{1,9}")
-_KINDS = {list: "list", dict: "document", float: "number"}
 
 logger = get_logger("nomad_actors.esi.client")
 
@@ -231,17 +231,20 @@ def _pages(text: str | None) -> int:
 
 
 def _json(route: Route, response: requests.Response, request_id: str | None) -> Any:
-    """Return the body, which may replace what is stored; raise `EsiUnavailable` for one that is not of this route."""
+    """Return the body if it is of the route's kind; raise `EsiUnavailable` if not. `sifted` examines its rows."""
+    problem: str | None
     try:
-        body = response.json()
-    except requests.JSONDecodeError:
+        body = parse(response.content)
+    except (ValueError, RecursionError):
         problem = "is not JSON"  # A proxy's page, or a truncated response.
     else:
-        # JSON has one kind of number; in Python a truth value is one too.
-        kinds = (float, int) if route.body is float else (route.body,)
-        if type(body) in kinds and not (isinstance(body, dict) and "error" in body):
+        problem = None if isinstance(route.shape, ListOf) and type(body) is list else route.shape(body)
+        is_error = isinstance(body, dict) and "error" in body
+        if not is_error and (problem is None or problem.endswith(UNSTORABLE)):
             return body
-        problem = f"is of type {type(body).__name__}, and not a {_KINDS[route.body]}"
+        problem = problem or "is an error"
     raise EsiUnavailable(
-        f"ESI's response for {route.name} {problem}", status=response.status_code, request_id=request_id
+        f"ESI's response for {route.name} is not what the route has: {problem}",
+        status=response.status_code,
+        request_id=request_id,
     )

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from ..clock import Clock
 from ..errors import TryLater
+from .checks import integer
 from .errors import EsiRefused, EsiUnavailable, ListingChanged, StepEnded
 from .response import EsiResponse
 from .routes import Route
@@ -317,8 +318,8 @@ def _confirms(response: EsiResponse, copy: Copy, has_several: bool) -> bool:
 
 
 def _has_id(row: Any, key: str | None) -> bool:
-    # JSON's true is an integer in Python.
-    return isinstance(row, dict) and type(row.get(key)) is int
+    number: Any = row.get(key) if isinstance(row, dict) else None
+    return integer(number) is None and number > 0
 
 
 def _id(row: Any, key: str | None) -> float:

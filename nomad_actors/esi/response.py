@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +27,15 @@ _MAX_AGE = re.compile(r"(?:^|[,\s])max-age=([0-9]{1,9})\b")
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """One row that cannot be stored as ESI sent it, and why; `is_stored` if a repaired copy of it can."""
+
+    row: Any
+    reason: str
+    is_stored: bool
+
+
+@dataclass(frozen=True)
 class EsiResponse:
     """ESI's response for one route of one character."""
 
@@ -39,6 +50,24 @@ class EsiResponse:
     #: Of a listing with numbered pages; 0 if one response does not say how many. Else the number of responses.
     pages: int
     request_id: str | None
+    #: Rows that are not in the body, or repaired there (`sifted`).
+    set_aside: tuple[SetAside, ...] = ()
+
+
+def parse(content: bytes) -> Any:
+    """Return a body's JSON, with one strange value in it as a value that `checks` finds, and not as an error.
+
+    Raises `ValueError`, `RecursionError`.
+    """
+    # What is not UTF-8 becomes halves of surrogate pairs; `strict` would reject a NUL inside a text.
+    text = content.decode("utf-8-sig", "surrogateescape")
+    try:
+        return json.loads(text, strict=False)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # An integer with more digits than Python reads: infinity is as unusable.
+        return json.loads(text, strict=False, parse_int=lambda digits: int(digits) if len(digits) < 400 else math.inf)
 
 
 def fresh_seconds(headers: Mapping[str, str], route: Route) -> int:

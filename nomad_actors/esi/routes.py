@@ -9,17 +9,18 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from ..errors import BadInput
+from .checks import Check
+from .shapes import SHAPES
 
 #: The value of `X-Compatibility-Date`; before using a newer date, check this file against its changes.
 COMPATIBILITY_DATE = "2026-07-17"
 
 Paging = Literal["x-pages", "from_id", "last_mail_id"]
-BodyType = type[list[Any]] | type[dict[str, Any]] | type[float]
 
 _PREFIX = "/characters/{character_id}"
 
@@ -41,8 +42,8 @@ class Route:
     rate_group: str | None
     #: How often we request it.
     interval_seconds: int
-    #: What the body is, in JSON: a list of rows, an object, or a number.
-    body: BodyType = list
+    #: What the body is: a list of rows, an object, or a number.
+    shape: Check = field(compare=False, repr=False)
     #: Whether it can hardly change while the player is offline, and is then requested less often.
     rests_offline: bool = False
     query: tuple[tuple[str, str], ...] = ()
@@ -62,7 +63,6 @@ def _route(
     paging: Paging | None = None,
     interval_seconds: int = 0,
     dataset: str = "",
-    body: BodyType = list,
     rests_offline: bool = False,
     query: tuple[tuple[str, str], ...] = (),
 ) -> Route:
@@ -75,7 +75,7 @@ def _route(
         paging=paging,
         rate_group=rate_group,
         interval_seconds=max(cache_seconds, interval_seconds),
-        body=body,
+        shape=SHAPES[suffix],
         rests_offline=rests_offline,
         query=query,
     )
@@ -93,7 +93,7 @@ _READ_NOTIFICATIONS = "esi-characters.read_notifications.v1"
 _COMPLETED = (("include_completed", "true"),)
 
 _ALL: tuple[Route, ...] = (
-    _route(_OVERVIEW, "", None, 86_400, None, dataset="character", body=dict),
+    _route(_OVERVIEW, "", None, 86_400, None, dataset="character"),
     _route(
         _OVERVIEW,
         "/location",
@@ -101,7 +101,6 @@ _ALL: tuple[Route, ...] = (
         5,
         "char-location",
         interval_seconds=300,
-        body=dict,
         rests_offline=True,
     ),
     _route(
@@ -111,7 +110,6 @@ _ALL: tuple[Route, ...] = (
         5,
         "char-location",
         interval_seconds=300,
-        body=dict,
         rests_offline=True,
     ),
     _route(_OVERVIEW, "/corporationhistory", None, 86_400, None),
@@ -122,18 +120,17 @@ _ALL: tuple[Route, ...] = (
         60,
         "char-location",
         interval_seconds=300,
-        body=dict,
         rests_offline=True,
     ),
-    _route(_OVERVIEW, "/clones", "esi-clones.read_clones.v1", 120, "char-location", interval_seconds=3_600, body=dict),
+    _route(_OVERVIEW, "/clones", "esi-clones.read_clones.v1", 120, "char-location", interval_seconds=3_600),
     _route(_OVERVIEW, "/implants", "esi-clones.read_implants.v1", 120, "char-detail", interval_seconds=3_600),
-    _route(_WALLET, "/wallet", _READ_WALLET, 120, "char-wallet", interval_seconds=600, body=float),
+    _route(_WALLET, "/wallet", _READ_WALLET, 120, "char-wallet", interval_seconds=600),
     _route(_WALLET, "/wallet/journal", _READ_WALLET, 3_600, "char-wallet", paging="x-pages"),
     _route(_WALLET, "/wallet/transactions", _READ_WALLET, 3_600, "char-wallet", paging="from_id"),
     _route(_WALLET, "/loyalty/points", "esi-characters.read_loyalty.v1", 3_600, "char-wallet"),
-    _route(_SKILLS, "/skills", _READ_SKILLS, 60, "char-detail", interval_seconds=600, body=dict),
+    _route(_SKILLS, "/skills", _READ_SKILLS, 60, "char-detail", interval_seconds=600),
     _route(_SKILLS, "/skillqueue", "esi-skills.read_skillqueue.v1", 60, "char-detail", interval_seconds=600),
-    _route(_SKILLS, "/attributes", _READ_SKILLS, 120, "char-detail", interval_seconds=3_600, body=dict),
+    _route(_SKILLS, "/attributes", _READ_SKILLS, 120, "char-detail", interval_seconds=3_600),
     _route(_ASSETS, "/assets", "esi-assets.read_assets.v1", 3_600, "char-asset", paging="x-pages"),
     _route(_ASSETS, "/blueprints", "esi-characters.read_blueprints.v1", 3_600, "char-industry", paging="x-pages"),
     _route(
@@ -149,7 +146,7 @@ _ALL: tuple[Route, ...] = (
     _route(_MARKET, "/orders", _READ_ORDERS, 1_200, None),
     _route(_MARKET, "/orders/history", _READ_ORDERS, 3_600, None, paging="x-pages"),
     _route(_MAIL, "/mail", _READ_MAIL, 30, "char-social", paging="last_mail_id", interval_seconds=120),
-    _route(_MAIL, "/mail/labels", _READ_MAIL, 30, "char-social", interval_seconds=600, body=dict),
+    _route(_MAIL, "/mail/labels", _READ_MAIL, 30, "char-social", interval_seconds=600),
     _route(_MAIL, "/mail/lists", _READ_MAIL, 120, "char-social", interval_seconds=3_600),
     _route(_NOTIFICATIONS, "/notifications", _READ_NOTIFICATIONS, 600, "char-notification"),
     _route(_NOTIFICATIONS, "/notifications/contacts", _READ_NOTIFICATIONS, 600, "char-social"),

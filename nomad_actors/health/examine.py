@@ -43,6 +43,7 @@ ON_THE_HOST: tuple[tuple[str, Area, CheckFunction], ...] = (
 ON_THE_DATABASE: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("token keys", Area.DATABASE, file_checks.token_keys),
     ("database rows", Area.DATABASE, host.rows),
+    ("rows set aside", Area.DATABASE, host.set_aside),
 )
 
 

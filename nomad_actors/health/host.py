@@ -10,10 +10,12 @@ from pathlib import Path
 from ..errors import NomadError, SettingsError, Unavailable, Unusable
 from ..findings import Finding, Severity
 from ..logs import redact
+from ..logs.counted import counted
 from ..settings.secret_url import SecretUrl
 from ..store.database import Database
 from ..store.invalid_rows import invalid_rows
 from ..store.migrate import Schema
+from ..store.set_aside import SetAsideRows, latest_reason, set_aside_now
 from .installation import Installation
 
 #: A person waits for the doctor, which has many other checks to run.
@@ -47,16 +49,42 @@ def database(installation: Installation) -> Iterator[Finding]:
 
 
 def rows(installation: Installation) -> Iterator[Finding]:
-    """Report rows that were edited by hand. It reads all rows, so the polled health endpoint skips it."""
-    if installation.database is not None:
-        return
-    with contextlib.closing(Database(installation.settings.database_url, wait_ms=WAIT_MS)) as database:
-        if not database.is_sqlite or not _exists(Path(database.url.database or "")) or not database.schema().is_current:
-            return
-        if found := invalid_rows(database):
+    """Report rows that were edited by hand."""
+    with _whole_database(installation) as database:
+        if database and database.is_sqlite and (found := invalid_rows(database)):
             cause = f"these rows have values that do not fit their columns and are left out: {', '.join(found)}"
             fix = "correct or delete them; they were edited by hand"
             yield Finding("database rows", Severity.WARNING, redact(cause), fix)
+
+
+def set_aside(installation: Installation) -> Iterator[Finding]:
+    """Report rows of ESI's responses that could not be stored."""
+    with _whole_database(installation) as database:
+        for each in set_aside_now(database) if database else ():
+            if database and each.rows:
+                yield _set_aside(each, latest_reason(database, each.route))
+
+
+@contextlib.contextmanager
+def _whole_database(installation: Installation) -> Iterator[Database | None]:
+    """Yield the database for checks that read all rows, which the polled health endpoint skips; None to skip it."""
+    if installation.database is not None:
+        yield None
+        return
+    with contextlib.closing(Database(installation.settings.database_url, wait_ms=WAIT_MS)) as database:
+        is_missing = database.is_sqlite and not _exists(Path(database.url.database or ""))
+        yield database if not is_missing and database.schema().is_current else None
+
+
+def _set_aside(found: SetAsideRows, reason: str | None) -> Finding:
+    name = f"rows set aside {found.route}"
+    rows, of = counted(found.rows, "row"), counted(found.characters, "character")
+    cause = f"{rows} from ESI of {of} could not be stored; the latest reason: {reason}"
+    fix = (
+        "nothing is lost: all other rows are stored, and these are in the table set_aside_rows (reason, row_json); "
+        "they leave this count when ESI sends them correctly; if they stay, install the newest release"
+    )
+    return Finding(name, Severity.WARNING, cause, fix, subject=found.route)
 
 
 def _missing(where: str, database: Database, installation: Installation) -> Finding | None:

@@ -27,6 +27,7 @@ from ..queues.snapshot import QueueSnapshot, readable
 from ..scheduler import status
 from ..scheduler.changes import ScheduleState
 from ..store import Store
+from ..store.set_aside import SetAsideRows, set_aside_now
 from .queue_families import queue_families
 
 #: Prometheus waits ten seconds for the scrape; a slower Redis counts as unreadable.
@@ -40,9 +41,10 @@ def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> Co
     """
     sources = {
         "redis": lambda: families_of_redis(broker, queues, clock),
-        "database": lambda: database_families(
-            store.logins.counts(), store.documents.oldest_synced_ms(), clock.now_ms()
-        ),
+        "database": lambda: [
+            *database_families(store.logins.counts(), store.documents.oldest_synced_ms(), clock.now_ms()),
+            set_aside_family(set_aside_now(store.database)),
+        ],
     }
     return joined(REGISTRY, ScrapeCollector(sources))
 
@@ -114,6 +116,14 @@ def database_families(logins: Mapping[str, int], synced_ms: Mapping[str, int], n
     for route, at_ms in sorted(synced_ms.items()):
         ages.add_metric([route], max(0.0, (now_ms - at_ms) / 1000))
     return characters, ages
+
+
+def set_aside_family(found: Iterable[SetAsideRows]) -> Metric:
+    """Return how many rows of the current documents are set aside, by route."""
+    family = gauge("nomad_set_aside_rows", "Rows of the current documents that could not be stored.", "dataset")
+    for each in found:
+        family.add_metric([each.route], each.rows)
+    return family
 
 
 def _attempts(broker: JobBroker, queues: Sequence[QueueSnapshot]) -> dict[str, Totals]:

@@ -92,6 +92,10 @@ class EsiRefreshResult(Result):
     rows_new: int = 0
     rows_changed: int = 0
     events: int = 0
+    #: Rows that could not be stored; each is in the table `set_aside_rows` with its reason.
+    rows_set_aside: int = 0
+    #: Rows that were stored with U+FFFD for characters that databases reject.
+    rows_repaired: int = 0
     #: The jobs that a sweep added.
     enqueued: int | None = None
 
@@ -130,6 +134,8 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
         rows_new=synced.changes.new,
         rows_changed=synced.changes.changed,
         events=synced.changes.events,
+        rows_set_aside=synced.changes.set_aside,
+        rows_repaired=synced.changes.repaired,
     )
 
 

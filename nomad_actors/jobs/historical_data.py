@@ -96,6 +96,10 @@ class HistoricalDataResult(Result):
     rows_new: int = 0
     rows_changed: int = 0
     events: int = 0
+    #: Rows that could not be stored; each is in the table `set_aside_rows` with its reason.
+    rows_set_aside: int = 0
+    #: Rows that were stored with U+FFFD for characters that databases reject.
+    rows_repaired: int = 0
     #: The jobs that a sweep added.
     enqueued: int | None = None
 
@@ -126,6 +130,8 @@ def run(payload: HistoricalDataPayload, services: Services) -> HistoricalDataRes
         rows_new=changes.new,
         rows_changed=changes.changed,
         events=changes.events,
+        rows_set_aside=changes.set_aside,
+        rows_repaired=changes.repaired,
     )
 
 

@@ -31,6 +31,7 @@ from ..esi import (
 )
 from ..esi.limits import flight
 from ..esi.limits.brakes import REJECTED_MS, rejected, unchecked
+from ..esi.sifting import sifted
 from ..logs import get_logger
 from ..queues.current_job import current_job
 from ..store import EVERYTHING, ONLINE, Changes, Character, Login, RouteState, Window
@@ -162,7 +163,7 @@ class RouteSync:
 
     def _refresh(self, known: _Known, window: Window, copy: Copy, for_user: bool) -> Synced:
         try:
-            response = self._fetch(known, copy, for_user)
+            response = sifted(known.route, self._fetch(known, copy, for_user))
         except EsiRefused as error:
             message = f"ESI refuses {known.route.name} of character {known.character_id}: {error}"
             raise self._refused(known, message, error) from error

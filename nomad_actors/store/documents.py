@@ -24,6 +24,7 @@ from .invalid_rows import fits
 from .listing_pages import PAGES_HELD, delete_pages
 from .login_keys import ACTIVE
 from .schema import characters, documents, sync_state
+from .set_aside import save_set_aside
 from .upsert import upsert
 
 if TYPE_CHECKING:
@@ -117,13 +118,20 @@ class Documents:
         document = {
             "character_id": character_id,
             "route": route,
-            "body_json": json.dumps(response.body, separators=(",", ":")),
+            # Neither PostgreSQL nor other readers of JSON know NaN.
+            "body_json": json.dumps(response.body, separators=(",", ":"), allow_nan=False),
             "pages": response.pages,
         }
+        repaired = sum(row.is_stored for row in response.set_aside)
+        set_aside = len(response.set_aside) - repaired
         with self._database.write() as connection:
             if response.pages > 1:
                 delete_pages(connection, character_id, route)
-            changes = history.absorb(connection, route, character_id, response.body, as_of_ms, window)
+            changes = history.absorb(
+                connection, route, character_id, response.body, as_of_ms, window, is_complete=not set_aside
+            )
+            changes += Changes(set_aside=set_aside, repaired=repaired)
+            save_set_aside(connection, character_id, route, response.set_aside, self._clock.now_ms())
             state = _state(connection, character_id, route)
             if state is not None and state.as_of_ms is not None and state.as_of_ms > as_of_ms:
                 # From a host of ESI that is behind; it is as fresh as it says, so the next request comes later.
@@ -136,6 +144,7 @@ class Documents:
                 "rows_complete": window.is_everything,
                 "etag": response.etag,
                 "last_modified": response.last_modified,
+                "set_aside": set_aside,
             } | ({"changed_ms": self._clock.now_ms()} if differs else {})
             self._succeed(connection, character_id, route, response, next_due_ms, values)
             if route == ONLINE:
@@ -349,7 +358,10 @@ def _catch_up(connection: Connection, character_id: int, route: str, window: Win
     if state is None or state.as_of_ms is None or state.rows_complete:
         return state is not None and state.rows_complete, Changes()
     body = _body(connection, character_id, route)
-    return window.is_everything, history.absorb(connection, route, character_id, body, state.as_of_ms, window)
+    changes = history.absorb(
+        connection, route, character_id, body, state.as_of_ms, window, is_complete=not state.set_aside
+    )
+    return window.is_everything, changes
 
 
 #: Built once: building takes longer than executing.

@@ -18,17 +18,18 @@ def upsert(
     rows: Sequence[Mapping[str, Any]],
     *,
     unchanged: Sequence[str] = (),
+    keys: Sequence[str] = (),
 ) -> None:
     """Insert `rows`, which all have the same columns; for an existing key, replace all columns except `unchanged`.
 
-    If two of the rows have the same key, the last one is used.
+    The key is the primary key, or the unique columns `keys`. If two rows have the same key, the last one is used.
     """
     if not rows:
         return
     # Imported here: the dialects take long to import, and programs that only show jobs do not need them.
     from sqlalchemy.dialects import postgresql, sqlite
 
-    keys = [column.name for column in table.primary_key]
+    keys = keys or [column.name for column in table.primary_key]
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement: Any = dialect.insert(table)
     replaced = {name: statement.excluded[name] for name in rows[0] if name not in (*keys, *unchanged)}

@@ -16,6 +16,7 @@ from nomad_actors.esi.response import SLACK_SECONDS, fresh_seconds
 from nomad_actors.metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS
 from nomad_actors.store.listing_pages import HeldListing
 from sandbox.serve import SandboxServer
+from tests.support.esi_rows import row_of
 
 from .conftest import NOW_S, USER_AGENT, ReceivedRequest, Reply, Scripted
 
@@ -72,7 +73,7 @@ def test_a_request_has_user_agent_and_compatibility_date(scripted_esi: EsiClient
 
 
 def test_a_token_is_sent_neither_to_public_routes_nor_to_redirects(scripted_esi: EsiClient, scripted: Scripted) -> None:
-    scripted.reply_with("/characters/7", Reply(body={}))
+    scripted.reply_with("/characters/7", Reply(body=row_of(PUBLIC.shape, 7)))
     scripted_esi.get(PUBLIC, character_id=7, access_token=None)
     assert "Authorization" not in scripted.received[0].headers
     scripted.reply_with(PATH, Reply(302, b"", {"Location": "/elsewhere"}))

@@ -419,7 +419,7 @@ def test_an_unchanged_first_response_ends_the_listing(read: Read, scripted: Scri
 def test_an_endless_walk_is_an_error(monkeypatch: pytest.MonkeyPatch, read: Read, scripted: Scripted) -> None:
     monkeypatch.setattr("nomad_actors.esi.listings.MAX_PAGES", 5)
     scripted.script["/characters/7/mail"] = lambda received: Reply(
-        body=[{"mail_id": int(received.query.get("last_mail_id", "0")) - 1}]
+        body=[{"mail_id": int(received.query.get("last_mail_id", "1000")) - 1}]
     )
     for _ in range(2):
         with pytest.raises(EsiUnavailable, match="more than 5 pages"):

@@ -15,11 +15,16 @@ from admin import create_app
 from nomad_actors.app import QueueAccess
 from nomad_actors.app import create_app as application
 from nomad_actors.clock import SystemClock
+from nomad_actors.esi import ROUTES, EsiResponse
+from nomad_actors.esi.sifting import sifted
 from nomad_actors.health import Installation, examine
 from nomad_actors.health.schedule_checks import CLOCK_FIX, release_of
+from nomad_actors.health.scrape import set_aside_family
 from nomad_actors.jobs import SCHEDULES
 from nomad_actors.scheduler import Schedules
+from nomad_actors.store import Store, TokenCipher
 from nomad_actors.store.database import Database
+from nomad_actors.store.set_aside import set_aside_now
 
 from .conftest import found_in, report_of
 
@@ -170,3 +175,28 @@ def test_the_admin_serves_the_report(access: QueueAccess) -> None:
     assert {"name", "status", "found", "fix"} == set(body["checks"][0])
     assert client.get("/admin/doctor?verbose=1").status_code == 422
     app.close()
+
+
+def test_the_command_reports_rows_that_were_set_aside(access: QueueAccess) -> None:
+    clock = SystemClock()
+    store = Store(access.settings.database_url, cipher=TokenCipher(["a key for tests"]), clock=clock)
+    login = {"name": "Ada Voss", "owner_hash": "owner", "scopes": [], "refresh_token": "r"}
+    store.logins.save(character_id=1, user_id=7, **login)
+    entry = {"id": 1, "date": "2026-10-01T12:00:00Z", "ref_type": "bounty", "description": "d"}
+    journal = ROUTES["/characters/{character_id}/wallet/journal"]
+    for body, as_of_ms in (([entry, entry | {"reason": "\0"}], 1), ([entry, None, {**entry, "id": 2**63}], 2)):
+        assert not [each.name for each in report_of(access).findings if each.name.startswith("rows set aside")]
+        response = sifted(journal, EsiResponse(200, False, body, None, None, 0, 1, None))
+        store.documents.save(1, journal.name, response, as_of_ms=as_of_ms, next_due_ms=0)
+    found = found_in(access)[f"rows set aside {journal.name}"]
+    polled = Installation(access.settings, access.clock, access.broker, access.queues, database=store.database)
+    assert not [each.name for each in examine(polled).findings if each.name.startswith("rows set aside")]
+    samples = set_aside_family(set_aside_now(store.database)).samples
+    store.close()
+    assert found.severity == "warning"
+    assert found.cause in [
+        f"2 rows from ESI of 1 character could not be stored; the latest reason: {reason}"
+        for reason in ("is null and not an object", "id is beyond 64 bits")
+    ]
+    assert "set_aside_rows" in found.remedy
+    assert [(each.labels, each.value) for each in samples] == [({"dataset": journal.name}, 2)]

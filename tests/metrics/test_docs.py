@@ -10,7 +10,7 @@ import promql_parser
 from nomad_actors.broker.client.server import ServerFacts
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.health.queue_families import queue_families
-from nomad_actors.health.scrape import database_families, schedule_families, server_families
+from nomad_actors.health.scrape import database_families, schedule_families, server_families, set_aside_family
 from nomad_actors.metrics.definitions import (
     ESI_ERROR_LIMIT_REMAINING,
     REGISTRY,
@@ -27,7 +27,7 @@ def exported() -> set[str]:
     collected = [REGISTRY, SCHEDULER, ScrapeCollector({}), ESI_ERROR_LIMIT_REMAINING]
     families = [family for each in collected for family in each.collect()]
     families += [*queue_families([], {}, {}), *schedule_families(SchedulerSnapshot([], [], 0))]
-    families += [*server_families(ServerFacts(0, 0)), *database_families({}, {}, 0)]
+    families += [*server_families(ServerFacts(0, 0)), *database_families({}, {}, 0), set_aside_family([])]
     suffix = {"counter": "_total", "info": "_info"}
     return {f.name + suffix.get(f.type, "") for f in families if f.name.startswith("nomad_")}
 

@@ -281,6 +281,39 @@ def test_a_missing_skill_has_dropped_to_zero(store: Store, absorb: Callable[...,
     assert _rows(store, "SELECT skill_id, skillpoints_delta, level_delta FROM skill_events") == [(2, -200, -2)]
 
 
+def _skill_events(store: Store) -> list[tuple[Any, ...]]:
+    return _rows(store, "SELECT skill_id, skillpoints_delta, at_ms FROM skill_events ORDER BY event_id")
+
+
+def test_a_skill_that_is_missing_once_while_the_total_contains_it_is_no_event(
+    store: Store, absorb: Callable[..., Changes]
+) -> None:
+    absorb(SKILLS, _skills(300, s1=(100, 1), s2=(200, 2)))
+    assert absorb(SKILLS, _skills(300, s1=(100, 1)), 2_000) == Changes(seen=1)
+    # Also if another skill has changed in the same response.
+    assert absorb(SKILLS, _skills(350, s1=(150, 1)), 3_000) == Changes(seen=1, changed=1, events=1)
+    assert absorb(SKILLS, _skills(350, s1=(150, 1), s2=(200, 2)), 4_000) == Changes(seen=2)
+    assert _skill_events(store) == [(1, 50, 3_000)]
+
+
+def test_missing_skills_are_lost_only_when_the_total_has_none_of_their_points(
+    store: Store, absorb: Callable[..., Changes]
+) -> None:
+    absorb(SKILLS, _skills(600, s1=(100, 1), s2=(200, 2), s3=(300, 3)))
+    # One of the two is lost, but which one?
+    absorb(SKILLS, _skills(300, s1=(100, 1)), 2_000)
+    assert _skill_events(store) == []
+    absorb(SKILLS, _skills(300, s1=(100, 1), s2=(200, 2)), 3_000)
+    assert _skill_events(store) == [(3, -300, 3_000)]
+
+
+def test_a_list_without_any_skill_proves_no_loss(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(SKILLS, _skills(300, s1=(100, 1), s2=(200, 2)))
+    absorb(SKILLS, _skills(0), 2_000)
+    absorb(SKILLS, _skills(300, s1=(100, 1), s2=(200, 2)), 3_000)
+    assert _skill_events(store) == []
+
+
 def test_an_older_response_with_skills_adds_no_events(store: Store, absorb: Callable[..., Changes]) -> None:
     absorb(SKILLS, _skills(300, s1=(300, 3)), 5_000)
     assert absorb(SKILLS, _skills(100, s1=(100, 1)), 4_000) == Changes()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection
 
+from ..set_aside import is_set_aside
 from .industry import absorb_jobs
 from .orders import absorb_closed, absorb_open, decide_missing
 from .rows import EVERYTHING, Changes, UnexpectedRow, Window
@@ -21,7 +22,13 @@ class Absorb(Protocol):
     """Turns a response into rows within the caller's transaction; the same response twice changes nothing."""
 
     def __call__(
-        self, connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window
+        self,
+        connection: Connection,
+        character_id: int,
+        body: Any,
+        as_of_ms: int,
+        window: Window,
+        is_complete: bool,
     ) -> Changes: ...
 
 
@@ -44,17 +51,26 @@ _BY_ROUTE: Mapping[str, Absorb] = MappingProxyType(
 )
 
 
-def absorb(connection: Connection, route: str, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Save the rows of `body`, if its route has any.
+def absorb(
+    connection: Connection,
+    route: str,
+    character_id: int,
+    body: Any,
+    as_of_ms: int,
+    window: Window,
+    *,
+    is_complete: bool = True,
+) -> Changes:
+    """Save the rows of `body`, if its route has any; nothing is inferred from what an incomplete body lacks.
 
     Raises `UnexpectedRow`.
     """
     save = _BY_ROUTE.get(route)
-    return save(connection, character_id, body, as_of_ms, window) if save else Changes()
+    return save(connection, character_id, body, as_of_ms, window, is_complete) if save else Changes()
 
 
 def renew(connection: Connection, route: str, character_id: int, as_of_ms: int, window: Window) -> Changes:
     """Save the consequences of a response that is unchanged as of `as_of_ms`."""
-    if route == ORDERS_HISTORY:
+    if route == ORDERS_HISTORY and not is_set_aside(connection, character_id, route):
         return decide_missing(connection, character_id, as_of_ms, window)
     return Changes()

@@ -12,36 +12,24 @@ from ..upsert import upsert
 from .rows import Changes, RowKind, Window, stored_by_key
 
 _JOBS = RowKind(
-    name="industry_jobs",
-    required=(
-        "job_id",
-        "status",
-        "activity_id",
-        "blueprint_id",
-        "blueprint_location_id",
-        "blueprint_type_id",
-        "duration",
-        "facility_id",
-        "installer_id",
-        "output_location_id",
-        "runs",
-        "station_id",
-    ),
-    optional=(
-        "completed_character_id",
-        "cost",
-        "licensed_runs",
-        "probability",
-        "product_type_id",
-        "successful_runs",
-    ),
-    dates={"start_date": "start_ms", "end_date": "end_ms"},
-    optional_dates={"pause_date": "pause_ms", "completed_date": "completed_ms"},
+    industry_jobs,
+    dates={
+        "start_date": "start_ms",
+        "end_date": "end_ms",
+        "pause_date": "pause_ms",
+        "completed_date": "completed_ms",
+    },
+    computed=("as_of_ms",),
 )
 
 
-def absorb_jobs(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Save the jobs of `body` that started in `window`; jobs that ESI no longer lists stay unchanged."""
+def absorb_jobs(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
+) -> Changes:
+    """Save the jobs of `body` that started in `window`.
+
+    A job that ESI does not list stays unchanged, so an incomplete body does no harm.
+    """
     stored = stored_by_key(connection, industry_jobs, "job_id", character_id)
     rows, events = [], []
     for each in body:

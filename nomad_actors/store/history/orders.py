@@ -2,7 +2,8 @@
 
 ESI lists open orders and, in another response, those cancelled or expired in the last 90 days; a filled order is in
 neither. So an open order that is not in a complete, newer response is marked as missing. Only if an even newer response
-of the history does not contain it either, it was filled, or has expired if its duration had passed.
+of the history does not contain it either, it was filled, or has expired if its duration had passed. A response with a
+row that was set aside is not complete: the order may be in that row, so nothing is concluded from its absence.
 """
 
 from __future__ import annotations
@@ -19,28 +20,20 @@ from .rows import Changes, RowKind, Window, stored_by_key
 
 _DAY_MS = 86_400_000
 _ORDERS = RowKind(
-    name="market_orders",
-    required=(
-        "order_id",
-        "duration",
-        "is_corporation",
-        "location_id",
-        "region_id",
-        "type_id",
-        "price",
-        "range",
-        "volume_remain",
-        "volume_total",
-    ),
-    optional=("is_buy_order", "min_volume", "escrow"),
+    market_orders,
     dates={"issued": "issued_ms"},
+    computed=("state", "inferred", "missing_since_ms", "as_of_ms"),
+    # Missing means false.
+    optional=("is_buy_order",),
     ignored=("state",),
 )
 _WATCHED = ("price", "volume_remain", "volume_total", "issued_ms", "duration")
 
 
-def absorb_open(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Save the open orders of `body` and their changes, and mark the missing ones."""
+def absorb_open(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
+) -> Changes:
+    """Save the open orders of `body` and their changes, and mark the missing ones if it is complete."""
     stored = stored_by_key(connection, market_orders, "order_id", character_id)
     listed = [_read(character_id, each, "open", as_of_ms) for each in body]
     rows, events = [], []
@@ -51,12 +44,16 @@ def absorb_open(connection: Connection, character_id: int, body: Any, as_of_ms: 
         rows.append(row)
         events += _events_of_open(row, old)
     upsert(connection, market_orders, rows)
-    _mark_missing(connection, [stored[i] for i in stored.keys() - {r["order_id"] for r in listed}], as_of_ms, window)
+    if is_complete:
+        absent = stored.keys() - {row["order_id"] for row in listed}
+        _mark_missing(connection, [stored[order_id] for order_id in absent], as_of_ms, window)
     return _record(connection, rows, stored, events)
 
 
-def absorb_closed(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
-    """Save the cancelled and expired orders of `body`, and close the missing ones."""
+def absorb_closed(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
+) -> Changes:
+    """Save the cancelled and expired orders of `body`, and close the missing ones if it is complete."""
     stored = stored_by_key(connection, market_orders, "order_id", character_id)
     listed = [_read(character_id, each, each.get("state", "expired"), as_of_ms) for each in body]
     rows = [row for row in listed if window.contains(row["issued_ms"])]
@@ -69,6 +66,8 @@ def absorb_closed(connection: Connection, character_id: int, body: Any, as_of_ms
             events.append(_event(row, row["state"], _difference(row, old)))
     upsert(connection, market_orders, rows)
     changes = _record(connection, rows, stored, events)
+    if not is_complete:
+        return changes
     return changes + decide_missing(
         connection, character_id, as_of_ms, window, exclude={row["order_id"] for row in listed}
     )

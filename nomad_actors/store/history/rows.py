@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from ...errors import NomadError
 
 
 class UnexpectedRow(NomadError):
-    """Raised if a row from ESI lacks a documented field; nothing of its response is saved."""
+    """Raised for a row that `esi.sifting` should have set aside; nothing of its response is saved."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,17 @@ EVERYTHING = Window()
 
 @dataclass(frozen=True)
 class Changes:
-    """The effect of a response on the history: its rows in the window, new rows, changed rows, events."""
+    """The effect of a response on the history: its rows in the window, new rows, changed rows, events.
+
+    `set_aside` rows could not be stored, `repaired` ones only with U+FFFD for some characters.
+    """
 
     seen: int = 0
     new: int = 0
     changed: int = 0
     events: int = 0
+    set_aside: int = 0
+    repaired: int = 0
 
     def __add__(self, other: Changes) -> Changes:
         return Changes(
@@ -53,45 +58,57 @@ class Changes:
             self.new + other.new,
             self.changed + other.changed,
             self.events + other.events,
+            self.set_aside + other.set_aside,
+            self.repaired + other.repaired,
         )
 
 
-@dataclass(frozen=True)
 class RowKind:
-    """How rows of one kind are read: ESI's field names, and our columns if they differ."""
+    """How rows of one table are read: ESI's fields have the names of our columns, or the names in `dates`.
 
-    name: str
-    required: Sequence[str]
-    optional: Sequence[str] = ()
-    #: ESI's date fields and our columns for them, in milliseconds.
-    dates: Mapping[str, str] = field(default_factory=dict)
-    optional_dates: Mapping[str, str] = field(default_factory=dict)
-    #: Fields that are read elsewhere or not saved.
-    ignored: Sequence[str] = ()
+    `dates` maps ESI's times to our columns in milliseconds; `computed` are columns that callers fill. A field is
+    optional if its column may be NULL, or if it is one of `optional`; `ignored` fields are not saved.
+    """
+
+    def __init__(
+        self,
+        table: sa.Table,
+        *,
+        dates: Mapping[str, str],
+        computed: Sequence[str] = (),
+        optional: Sequence[str] = (),
+        ignored: Sequence[str] = (),
+    ) -> None:
+        names = {column: name for name, column in dates.items()}
+        columns = [each for each in table.c if each.name not in {"character_id", "extra", *computed}]
+        self._name = table.name
+        self._fields = [
+            (
+                names.get(each.name, each.name),
+                each.name,
+                to_ms if each.name.endswith("_ms") else None,
+                not each.nullable and each.name not in optional,
+            )
+            for each in columns
+        ]
+        self._known = frozenset({name for name, *_ in self._fields}.union(ignored))
 
     def read(self, character_id: int, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the columns of `row`.
 
         Raises `UnexpectedRow` with the missing or invalid field.
         """
+        columns: dict[str, Any] = {"character_id": character_id}
         try:
-            columns: dict[str, Any] = {"character_id": character_id}
-            columns.update((name, row[name]) for name in self.required)
-            columns.update((column, to_ms(row[name])) for name, column in self.dates.items())
-            columns.update((name, row.get(name)) for name in self.optional)
-            columns.update(
-                (column, to_ms(row[name]) if row.get(name) else None) for name, column in self.optional_dates.items()
-            )
+            for name, column, convert, is_required in self._fields:
+                value = row[name] if is_required else row.get(name)
+                columns[column] = value if convert is None or value is None else convert(value)
         except KeyError as error:
-            raise UnexpectedRow(f"a row of {self.name} has no {error} (it has: {', '.join(map(str, row))})") from error
-        except (ValueError, TypeError, AttributeError) as error:
-            raise UnexpectedRow(f"a row of {self.name} is unreadable: {error}") from error
+            raise UnexpectedRow(f"a row of {self._name} has no {error}") from error
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise UnexpectedRow(f"a row of {self._name} is unreadable: {error}") from error
         columns["extra"] = {name: value for name, value in row.items() if name not in self._known} or None
         return columns
-
-    @property
-    def _known(self) -> set[str]:
-        return {*self.required, *self.optional, *self.dates, *self.optional_dates, *self.ignored}
 
 
 def to_ms(text: str) -> int:

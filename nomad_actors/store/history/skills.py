@@ -1,7 +1,11 @@
 """Skill history, which ESI does not provide: the differences between consecutive responses.
 
 The first response is the baseline and adds no events. Deltas are signed: extraction removes skillpoints.
-A skill that a response no longer lists counts as dropped to zero.
+
+A skill that a response does not list has dropped to zero only if `total_sp` says so too: if it is not more than the
+skillpoints of the listed skills. If the total still contains the points of every missing skill, or of some (which ones
+is unknown), the list is incomplete: no event, and the skill stays as it was until a response lists it or the total
+agrees. A list without any skill proves nothing, because every character has some.
 """
 
 from __future__ import annotations
@@ -16,15 +20,18 @@ from ..upsert import upsert
 from .rows import Changes, UnexpectedRow, Window, stored_by_key
 
 
-def absorb_skills(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
+def absorb_skills(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
+) -> Changes:
     """Save the skills of `body`, if it is in `window` and newer than the saved ones."""
     stored = stored_by_key(connection, skill_levels, "skill_id", character_id)
     newest_ms = max((row.as_of_ms for row in stored.values()), default=0)
     if not window.contains(as_of_ms) or newest_ms > as_of_ms:
         return Changes()
     rows = _rows(character_id, body, as_of_ms)
-    listed = {row["skill_id"] for row in rows}
-    gone = [_dropped(row, as_of_ms) for skill_id, row in stored.items() if skill_id not in listed]
+    listed = {row["skill_id"]: row["skillpoints"] for row in rows}
+    has_all = is_complete and bool(listed) and body.get("total_sp", 0) <= sum(listed.values())
+    gone = [_dropped(row, as_of_ms) for skill_id, row in stored.items() if has_all and skill_id not in listed]
     events = [event for row in [*rows, *gone] if (event := _event(row, stored.get(row["skill_id"])))]
     upsert(connection, skill_levels, [*rows, *gone])
     is_baseline = not stored

@@ -11,45 +11,20 @@ from ..schema import wallet_journal, wallet_transactions
 from ..upsert import upsert
 from .rows import Changes, RowKind, Window, known_keys
 
-_JOURNAL = RowKind(
-    name="wallet_journal",
-    required=("id", "ref_type", "description"),
-    optional=(
-        "amount",
-        "balance",
-        "context_id",
-        "context_id_type",
-        "first_party_id",
-        "second_party_id",
-        "reason",
-        "tax",
-        "tax_receiver_id",
-    ),
-    dates={"date": "date_ms"},
-)
-_TRANSACTIONS = RowKind(
-    name="wallet_transactions",
-    required=(
-        "transaction_id",
-        "client_id",
-        "is_buy",
-        "is_personal",
-        "journal_ref_id",
-        "location_id",
-        "quantity",
-        "type_id",
-        "unit_price",
-    ),
-    dates={"date": "date_ms"},
-)
+_JOURNAL = RowKind(wallet_journal, dates={"date": "date_ms"})
+_TRANSACTIONS = RowKind(wallet_transactions, dates={"date": "date_ms"})
 
 
-def absorb_journal(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
+def absorb_journal(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
+) -> Changes:
     """Save the journal entries of `body` in `window`."""
     return _absorb(connection, wallet_journal, _JOURNAL, "id", character_id, body, window)
 
 
-def absorb_transactions(connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window) -> Changes:
+def absorb_transactions(
+    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
+) -> Changes:
     """Save the transactions of `body` in `window`."""
     return _absorb(connection, wallet_transactions, _TRANSACTIONS, "transaction_id", character_id, body, window)
 
