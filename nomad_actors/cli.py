@@ -10,6 +10,7 @@ from .commands import (
     admin,
     audit,
     bulk,
+    characters,
     config,
     doctor,
     enqueue,
@@ -41,6 +42,7 @@ for name, group in (
     ("operations", bulk.group),
     ("schedules", schedules.group),
     ("admin", admin.group),
+    ("characters", characters.group),
     ("sandbox", sandbox.group),
 ):
     app.add_typer(group, name=name)

@@ -15,6 +15,7 @@ NomadError
 │       └── UnknownState
 ├── JobNotFound              no such job in this queue
 │   └── OperationNotFound    queues/bulk/operations.py
+├── UnknownCharacter         nothing is known of this character
 ├── WrongState               the job's state does not allow the action
 │   └── QueueIsFull          the queue takes no more jobs
 ├── TryLater                 it can be had later; says when, and a job that meets it is deferred until then
@@ -142,6 +143,10 @@ class UnknownState(UnknownName):
 
 class JobNotFound(NomadError):
     """Raised if a queue has no job with this id."""
+
+
+class UnknownCharacter(NomadError):
+    """Raised for a character that never logged in."""
 
 
 class WrongState(NomadError):

@@ -7,8 +7,10 @@ from .cipher import TokenCipher, UndecryptableToken
 from .documents import Documents, DueRoute, RouteState
 from .history import EVERYTHING, Changes, UnexpectedRow, Window
 from .login_keys import ACTIVE, KeyIsLost
-from .logins import NEEDS_LOGIN, Character, Login, LoginChanged
+from .logins import NEEDS_LOGIN, Character, Login, LoginChanged, Logins
 from .migrate import SchemaTooNew
+from .new_logins import NewLogin
+from .ownership import SOLD, Handover
 from .sessions import AdminSession, AdminSessions, LinkUsed
 from .store import Store
 
@@ -16,6 +18,7 @@ __all__ = [
     "ACTIVE",
     "EVERYTHING",
     "NEEDS_LOGIN",
+    "SOLD",
     "AdminSession",
     "AdminSessions",
     "Audit",
@@ -25,10 +28,13 @@ __all__ = [
     "Character",
     "Documents",
     "DueRoute",
+    "Handover",
     "KeyIsLost",
     "LinkUsed",
     "Login",
     "LoginChanged",
+    "Logins",
+    "NewLogin",
     "RouteState",
     "SchemaTooNew",
     "Store",
