@@ -57,7 +57,7 @@ NomadError
 ├── NoSession                admin/access/sessions.py
 ├── Refused                  admin/access/guard.py
 ├── Interrupted              commands/exits.py
-├── LoginFailed              commands/login.py
+├── LoginFailed              commands/login_callback.py
 └── WaitTimeout              commands/waiting.py
 
 The broker's errors have a base of their own: `nomad_actors.broker.errors`. `Defer` and `PermanentError`, by which a job

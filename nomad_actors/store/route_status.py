@@ -191,10 +191,9 @@ def count_late(database: Database, moment: Moment, scopes: Mapping[str, Sequence
 
 def count_refusals(database: Database, now_ms: int) -> dict[str, int]:
     """Return how many characters ESI refuses each route for, by route; raises `Unavailable`."""
-    counts = sa.select(sync_state.c.route, sa.func.count().label("refused"))
-    query = counts.where(_is_refused(now_ms)).group_by(sync_state.c.route)
+    query = sa.select(sync_state.c.route, sa.func.count()).where(_is_refused(now_ms)).group_by(sync_state.c.route)
     with database.read() as connection:
-        return {row.route: row.refused for row in connection.execute(query)}
+        return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def read_refusals(database: Database, now_ms: int, *, limit: int, offset: int) -> list[Refusal]:
