@@ -78,21 +78,21 @@ def read_logins(text: TextIO) -> LoginFile:
 
 
 def _checked(records: Iterable[tuple[str, Any]]) -> LoginFile:
-    found, places = LoginFile(), dict[int, str]()
-    for number, (place, record) in enumerate(records, 1):
+    found, lines = LoginFile(), dict[int, str]()
+    for number, (where, record) in enumerate(records, 1):
         if number > MAX_LOGINS:
             raise BadInput(f"the file has too many logins (allowed: {MAX_LOGINS} in one import)")
         if isinstance(record, _Unreadable):
-            found.problems.append(f"{place}: {record}")
+            found.problems.append(f"{where}: {record}")
             continue
         try:
             entry = _Entry.model_validate(record)
         except ValidationError as error:
-            found.problems.append(f"{place}: {_reasons(error)}")
+            found.problems.append(f"{where}: {_reasons(error)}")
             continue
-        first = places.setdefault(entry.character_id, place)
-        if first != place:
-            found.problems.append(f"{place}: character {entry.character_id} is on {first} too (allowed: once)")
+        first = lines.setdefault(entry.character_id, where)
+        if first != where:
+            found.problems.append(f"{where}: character {entry.character_id} is on {first} too (allowed: once)")
         found.logins.append(NewLogin(**entry.model_dump()))
     return found
 
@@ -109,7 +109,7 @@ class _Unreadable(str):
 
 
 def _records(text: TextIO) -> Iterator[tuple[str, Any]]:
-    """Yield each record with its place in the file."""
+    """Yield each record with the line or entry that it is from."""
     blank, first = 0, text.readline(_MAX_JSON_CHARACTERS + 1)
     while first and not first.strip():
         blank, first = blank + 1, text.readline(_MAX_JSON_CHARACTERS + 1)
@@ -152,10 +152,10 @@ def _csv_rows(lines: Iterable[str], blank: int) -> Iterator[tuple[str, Any]]:
         if sorted(names) != sorted(FIELDS):
             raise BadInput(f"the first line has not the names of the fields (allowed: {','.join(FIELDS)})")
         for row in rows:
-            place = f"line {rows.line_num + blank}"
+            where = f"line {rows.line_num + blank}"
             if len(row) == len(names):
-                yield place, dict(zip(names, row, strict=True))
+                yield where, dict(zip(names, row, strict=True))
             elif row:
-                yield place, _Unreadable(f"it has {len(row)} fields (allowed: {len(names)}, as in the first line)")
+                yield where, _Unreadable(f"it has {len(row)} fields (allowed: {len(names)}, as in the first line)")
     except csv.Error as error:
         raise BadInput(f"line {rows.line_num + blank} is not valid CSV: {error}") from None

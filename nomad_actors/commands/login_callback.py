@@ -188,19 +188,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if urlsplit(self.path).path != _PATH:
-            self._answer(HTTPStatus.NOT_FOUND, "There is nothing here.")
+            self._respond(HTTPStatus.NOT_FOUND, "There is nothing here.")
             return
         fields = _fields(self.path)
         if not self.server.listener.is_own(fields):
-            self._answer(HTTPStatus.BAD_REQUEST, _OTHER)
+            self._respond(HTTPStatus.BAD_REQUEST, _OTHER)
             return
         callback = self.server.handed_over(fields)
         try:
-            self._answer(*callback.outcome())
+            self._respond(*callback.outcome())
         finally:
             callback.was_shown()
 
-    def _answer(self, status: HTTPStatus, text: str) -> None:
+    def _respond(self, status: HTTPStatus, text: str) -> None:
         body = f"{text}\n".encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")

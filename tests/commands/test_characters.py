@@ -248,8 +248,8 @@ def test_a_removal_leaves_nothing_of_the_character_and_everything_of_others(
     assert store.logins.character(other) is not None
     assert (unsaved.get(other, 1), cache.get(other, WALLET) is not None) == ("sealed", True)
     assert nomad_json("characters", "remove", str(other), "--dry-run")["jobs"] == jobs
-    again = nomad("characters", "remove", str(gone))
-    assert (again.exit_code, again.stdout) == (0, f"Nothing is kept of character {gone}.\n")
+    repeated = nomad("characters", "remove", str(gone))
+    assert (repeated.exit_code, repeated.stdout) == (0, f"Nothing is kept of character {gone}.\n")
 
 
 def test_a_removal_that_was_interrupted_is_completed_by_the_next(
