@@ -150,7 +150,9 @@ def _details(character: CharacterStatus, missing: list[str], now: int) -> list[T
 
 def _route_row(route: RouteStatus, now: int) -> list[Text | str]:
     refused_until_ms = route.refused_until_ms if (route.refused_until_ms or 0) > now else None
-    request = f" (ESI's request {route.request_id})" if route.error and route.request_id else ""
+    # The messages of ESI's errors have it already.
+    has_it = route.request_id is None or route.request_id in (route.error or "")
+    request = "" if has_it else f" (request {route.request_id})"
     return [
         route.route,
         ago(route.attempted_ms, now),

@@ -21,6 +21,7 @@ from nomad_actors.queues import NewJob
 from nomad_actors.store import Store, TokenCipher, schema
 from nomad_actors.store.database import Database
 from nomad_actors.store.ownership import delete_rows
+from nomad_actors.testing import running
 from sandbox.grants import DeadGrant
 from sandbox.serve import SandboxServer
 from tests.support.processes import environ_for
@@ -45,7 +46,7 @@ def environ(tmp_path: Path, redis_url: str, database: Database, sandbox: Sandbox
     return environ_for(
         tmp_path,
         redis_url,
-        NOMAD_MODULES=MODULE,
+        NOMAD_MODULES=f"{MODULE},tests.commands.courier",
         NOMAD_TOKEN_KEYS=KEY,
         EVE_CLIENT_ID="sandbox-client",
         EVE_CLIENT_SECRET="sandbox-secret",
@@ -155,7 +156,7 @@ def test_one_character_is_shown_with_the_truth_about_each_route(
         character_id, WALLET.name, error="ESI answered 403", request_id="r-403", refused_until_ms=until_ms
     )
     result = nomad("characters", "show", str(character_id))
-    for expected in ("ESI answered 403 (ESI's request r-403)", "missing", "esi-mail.read_mail.v1", "REFUSED UNTIL"):
+    for expected in ("ESI answered 403 (request r-403)", "missing", "esi-mail.read_mail.v1", "REFUSED UNTIL"):
         assert expected in result.stdout, result.stdout
     shown = nomad_json("characters", "show", str(character_id))
     routes = {each["route"]: each for each in shown["routes"]}
@@ -250,6 +251,21 @@ def test_a_removal_leaves_nothing_of_the_character_and_everything_of_others(
     assert nomad_json("characters", "remove", str(other), "--dry-run")["jobs"] == jobs
     repeated = nomad("characters", "remove", str(gone))
     assert (repeated.exit_code, repeated.stdout) == (0, f"Nothing is kept of character {gone}.\n")
+
+
+def test_a_removal_cancels_running_jobs_and_removes_them_when_they_have_ended(
+    nomad: Nomad, access: QueueAccess, logged_in: Callable[..., int], wait_until: Callable[..., None]
+) -> None:
+    character_id, queue = logged_in(), access.queues.get_queue("courier")
+    for each in (character_id, 5):
+        access.queues.add_job("courier", "trip", {"character_id": each})
+    with running(access.broker, queues={"courier"}):
+        wait_until(lambda: queue.counts()["active"] == 2, what="both jobs to run")
+        # The worker in this process logs to the command's standard error.
+        removed = json.loads(nomad("characters", "remove", str(character_id), "--yes", "--json").stdout)
+        left = [job.data["character_id"] for job in queue.jobs(["active", "failed"])]
+        queue.cancel(queue.jobs("active")[0].id, "the test is over")
+    assert (removed["jobs"], removed["runningJobs"], left) == ({"courier": 1}, 0, [5])
 
 
 def test_a_removal_that_was_interrupted_is_completed_by_the_next(

@@ -71,6 +71,8 @@ def test_a_new_owner_starts_afresh_and_the_history_stays_with_the_old_one(
     everything = {**archived(), "sync_state": 1, "listing_pages": 1, "logins": 1}
     assert rows(store, CHARACTER) == everything
     created_ms = clock.now_ms()
+    with store.database.write() as connection:
+        connection.execute(sa.update(schema.characters).values(offline_since_ms=created_ms))
     clock.advance(seconds=60)
     assert handed_over(store, "the buyer") == ownership.Handover(archive_id=-1)
     assert rows(store, CHARACTER) == {"characters": 1, "logins": 1}
@@ -84,6 +86,7 @@ def test_a_new_owner_starts_afresh_and_the_history_stays_with_the_old_one(
         ).all()
     assert (old.user_id, old.owner_hash, old.state, old.sold_id) == (7, "owner", "sold", CHARACTER)
     assert (old.created_ms, new.created_ms) == (created_ms, clock.now_ms())
+    assert (old.offline_since_ms, new.offline_since_ms) == (created_ms, None)
     assert (new.user_id, new.owner_hash, new.state, new.sold_id) == (8, "the buyer", "active", None)
 
 
