@@ -88,15 +88,23 @@ def open_admin(settings: Settings, *, caller_deadline_ms: int) -> AdminAccess:
     return AdminAccess(settings, clock, access.broker, access.queues, store, registry)
 
 
-def create_app(settings: Settings, *, clock: Clock | None = None, caller_deadline_ms: int | None = None) -> App:
+def create_app(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    caller_deadline_ms: int | None = None,
+    long_transactions: bool = False,
+) -> App:
     """Return a complete application, and make its queues the default of `nomad_actors.queues` in this process.
 
     With `caller_deadline_ms`, commands to the queues and blocked transactions fail after that time, for programs with
-    a waiting user. Raises `SettingsError` for a module of job types that cannot be imported, or for a missing key.
+    a waiting user; with `long_transactions` transactions may take their time nevertheless. Raises `SettingsError` for a
+    module of job types that cannot be imported, or for a missing key.
     """
     clock = clock or SystemClock()
     # Half: a write waits for this process's writers, and then for those of other processes.
-    services = _services(settings, clock, None if caller_deadline_ms is None else caller_deadline_ms // 2)
+    wait_ms = None if caller_deadline_ms is None or long_transactions else caller_deadline_ms // 2
+    services = _services(settings, clock, wait_ms)
     access = _queue_access(settings, clock, services, caller_deadline_ms)
     registry = scraped(access.broker, access.queues, services.store, clock)
     return App(settings, clock, access.broker, access.queues, services.store, registry, services)

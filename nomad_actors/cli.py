@@ -10,6 +10,7 @@ from .commands import (
     admin,
     audit,
     bulk,
+    characters,
     config,
     doctor,
     enqueue,
@@ -42,6 +43,7 @@ for name, group in (
     ("schedules", schedules.group),
     ("admin", admin.group),
     ("esi", esi.group),
+    ("characters", characters.group),
     ("sandbox", sandbox.group),
 ):
     app.add_typer(group, name=name)

@@ -16,6 +16,7 @@ NomadError
 │       └── UnknownState
 ├── JobNotFound              no such job in this queue
 │   └── OperationNotFound    queues/bulk/operations.py
+├── UnknownCharacter         nothing is known of this character
 ├── WrongState               the job's state does not allow the action
 │   └── QueueIsFull          the queue takes no more jobs
 ├── TryLater                 it can be had later; says when, and a job that meets it is deferred until then
@@ -59,7 +60,7 @@ NomadError
 ├── NoSession                admin/access/sessions.py
 ├── Refused                  admin/access/guard.py
 ├── Interrupted              commands/exits.py
-├── LoginFailed              commands/login.py
+├── LoginFailed              commands/login_callback.py
 └── WaitTimeout              commands/waiting.py
 
 The broker's errors have a base of their own: `nomad_actors.broker.errors`. `Defer` and `PermanentError`, by which a job
@@ -151,6 +152,10 @@ class UnknownState(UnknownName):
 
 class JobNotFound(NomadError):
     """Raised if a queue has no job with this id."""
+
+
+class UnknownCharacter(NomadError):
+    """Raised for a character that never logged in."""
 
 
 class WrongState(NomadError):

@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "esi": {"metrics"},
     "store": {"metrics", "processes"},
     "jobs": {"broker", "queues", "esi", "store", "metrics"},
+    "characters": {"broker", "queues", "esi", "store"},
     "scheduler": {"broker", "queues", "jobs", "metrics"},
     "health": {"broker", "queues", "scheduler", "store", "metrics", "processes"},
     "job_metrics": {"broker", "health", "metrics", "queues", "store"},
@@ -34,7 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "testing": {"broker", "processes"},
     "commands": {
         *("app", "broker", "queues", "esi", "store", "scheduler", "health", "job_metrics", "metrics", "middleware"),
-        *("processes",),
+        *("characters", "processes"),
     },
     "cli": {"commands", "metrics", "processes"},
     "__init__": {"app", "broker", "jobs", "queues"},

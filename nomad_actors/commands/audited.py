@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..clock import SystemClock
-from ..errors import NomadError
+from ..errors import NomadError, Unavailable
 from ..logs import redact
 from ..logs.foreign_text import came_from_outside, describe_error
 from ..logs.json_text import shortened_body
@@ -39,6 +39,7 @@ _PARAMETERS = {
     "bulk": ("", "{operation}"),
     "brakes": ("", "{brake}"),
     "scheduler": ("schedule", "{name}"),
+    "characters": ("", "{characterId}"),
 }
 
 _STATUS = {ExitCode.NOT_FOUND: 404, ExitCode.WRONG_STATE: 409, ExitCode.USAGE: 422, ExitCode.UNAVAILABLE: 503}
@@ -89,6 +90,15 @@ def open_database(settings: Settings) -> Iterator[tuple[Database | None, str]]:
     finally:
         if database is not None:
             database.close()
+
+
+@contextlib.contextmanager
+def existing_database(settings: Settings) -> Iterator[Database]:
+    """Open the database for a `with` block; raises `Unavailable` where `open_database` yields None."""
+    with open_database(settings) as (database, why):
+        if database is None:
+            raise Unavailable(why)
+        yield database
 
 
 def _record_request(audit: Audit, method: str, path: tuple[str, ...], body: Mapping[str, Any] | None) -> int | None:

@@ -21,6 +21,7 @@ from ..errors import (
     SettingsError,
     Unavailable,
     UnknownBrake,
+    UnknownCharacter,
     UnknownJobType,
     UnknownQueue,
     UnknownSchedule,
@@ -41,7 +42,7 @@ class ExitCode(enum.IntEnum):
     FAILED = 1
     #: A wrong argument, wrong data or a wrong setting.
     USAGE = 2
-    #: No such queue, job, job type, schedule or brake.
+    #: No such queue, job, job type, schedule, brake or character.
     NOT_FOUND = 3
     #: The job's state does not allow it.
     WRONG_STATE = 4
@@ -59,7 +60,7 @@ class Interrupted(NomadError):
 
 #: The first code whose errors fit is used: an `UnknownQueue` is a `BadInput` too.
 _ERRORS: dict[ExitCode, tuple[type[NomadError], ...]] = {
-    ExitCode.NOT_FOUND: (UnknownQueue, UnknownJobType, UnknownSchedule, UnknownBrake, JobNotFound),
+    ExitCode.NOT_FOUND: (UnknownQueue, UnknownJobType, UnknownSchedule, UnknownBrake, JobNotFound, UnknownCharacter),
     ExitCode.WRONG_STATE: (WrongState,),
     ExitCode.UNAVAILABLE: (Unavailable,),
     ExitCode.USAGE: (BadInput, SettingsError),

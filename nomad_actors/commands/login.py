@@ -10,9 +10,7 @@ import contextlib
 import hashlib
 import secrets
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import parse_qs, urlsplit
 
 import typer
 
@@ -21,26 +19,32 @@ from ..errors import BadInput, NomadError
 from ..logs.counted import counted, verb_for
 from ..processes.program import settings_or_exit
 from .audited import audited
+from .login_callback import Callback, CallbackListener, LoginFailed
 from .options import Json, Yes, confirm
 from .report import print_line, print_result
 from .session import opened
 
 if TYPE_CHECKING:
     from ..app import App
+    from ..store import Handover, NewLogin
 
 #: How long the player has to log in.
 WAIT_SECONDS = 300.0
 
 
-class LoginFailed(NomadError):
-    """Raised when SSO sent no login, or another one than was requested."""
-
-
 def login(
     user_id: Annotated[int, typer.Option(help="The user that the character belongs to.")] = 1,
-    port: Annotated[int, typer.Option(help="The port of the callback URL that is registered at CCP.")] = 8017,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port of the callback URL that is registered at CCP.")
+    ] = 8017,
+    listen: Annotated[
+        bool, typer.Option("--listen/--no-listen", help="Wait for the browser, or only for a pasted callback.")
+    ] = True,
 ) -> None:
-    """Log a character in: print the address to open, wait for the login, and store it encrypted."""
+    """Log a character in: print the address to open, wait for the login, and store it encrypted.
+
+    If the browser is on another machine, paste the address that it ends at, or the code in it.
+    """
     from ..app import create_app
 
     with settings_or_exit() as settings:
@@ -52,31 +56,41 @@ def login(
             )
         application = create_app(settings)
     with contextlib.closing(application):
-        character = _log_in(application, user_id, port)
-    print_line(f"{character} is logged in.")
+        print_line(_log_in(application, user_id, port, listens=listen))
 
 
-def _log_in(app: App, user_id: int, port: int) -> str:
-    """Wait for one login and save it; return the character's name."""
+def _log_in(app: App, user_id: int, port: int, *, listens: bool) -> str:
+    """Wait for one login and save it; return what was done."""
     # Before the player logs in, since an error afterwards would lose the login.
     app.store.logins.check_keys()
     verifier = secrets.token_urlsafe(48)
-    state = secrets.token_urlsafe(24)
-    callback = _Callback(port)
-    redirect_uri = f"http://127.0.0.1:{callback.server_port}/callback"
+    listener = CallbackListener(port, secrets.token_urlsafe(24), listens=listens)
+    listener.start()
     try:
         print_line("Open this address and log in:")
-        print_line(_address(app, state, verifier, redirect_uri))
-        callback.handle_request()
+        print_line(_address(app, listener.state, verifier, listener.redirect_uri))
+        print_line("If the browser then cannot open its page, paste the page's address here.")
+        callback = listener.wait(WAIT_SECONDS)
+        try:
+            text = _save(app, user_id, callback, verifier, listener.redirect_uri)
+        except BaseException as error:
+            reason = str(error) if isinstance(error, NomadError) else "see the output of nomad login"
+            callback.end(HTTPStatus.BAD_GATEWAY, f"You are not logged in: {logs.redact(reason)}")
+            raise
+        callback.end(HTTPStatus.OK, f"{text} You can close this page.")
     finally:
-        callback.server_close()
-    if callback.fields.get("state") != state:
-        why = "the callback belongs to another login" if callback.fields else "SSO did not call back in time"
-        raise LoginFailed(why)
+        listener.close()
+    return text
+
+
+def _save(app: App, user_id: int, callback: Callback, verifier: str, redirect_uri: str) -> str:
+    from ..characters.saving import save_logins
+    from ..store import NewLogin
+
     if "code" not in callback.fields:
-        raise LoginFailed(f"SSO refused the login: {callback.fields.get('error', 'its callback has no code')}")
+        raise LoginFailed(f"SSO refused the login: {callback.fields.get('error', 'its callback has no code')[:100]}")
     tokens = app.services.sso.exchange_code(callback.fields["code"], verifier, redirect_uri)
-    app.store.logins.save(
+    new = NewLogin(
         character_id=tokens.character_id,
         user_id=user_id,
         name=tokens.name,
@@ -86,7 +100,19 @@ def _log_in(app: App, user_id: int, port: int) -> str:
         access_token=tokens.access_token,
         expires_at_ms=tokens.expires_at_ms,
     )
-    return tokens.name
+    path = ("characters", str(tokens.character_id), "login")
+    with audited(app.settings, "POST", *path, body={"userId": user_id}):
+        (handover,) = save_logins(app.store, app.services.cache, app.services.limiter, [new])
+    return _done(new, handover)
+
+
+def _done(new: NewLogin, handover: Handover) -> str:
+    text = f"{new.name} (character {new.character_id}) is logged in for user {new.user_id}."
+    if handover.archive_id is not None:
+        text += f" The character has a new owner: what was kept for the old one is now archive {handover.archive_id}."
+    if handover.is_restored:
+        text += " What was kept for this owner before is back."
+    return text
 
 
 def _address(app: App, state: str, verifier: str, redirect_uri: str) -> str:
@@ -129,38 +155,3 @@ def forget_key(
 
 def _consequence(logins: int) -> str:
     return f"{verb_for(logins, 'its player', 'their players')} must log in again"
-
-
-class _Callback(HTTPServer):
-    """Receives the one request with which SSO redirects the player's browser."""
-
-    def __init__(self, port: int) -> None:
-        #: The fields of the callback's query; empty if none came in time.
-        self.fields: dict[str, str] = {}
-        self.timeout = WAIT_SECONDS
-        try:
-            super().__init__(("127.0.0.1", port), _Handler)
-        except OSError as error:
-            raise LoginFailed(
-                f"port {port} cannot be used for the callback ({error.strerror}); choose another with --port"
-            ) from None
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Callback
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        if parts.path != "/callback":
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        self.server.fields = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        body = b"Logged in. You can close this page.\n" if "code" in self.server.fields else b"You are not logged in.\n"
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Log nothing: the request line contains the code."""

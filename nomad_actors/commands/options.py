@@ -14,6 +14,9 @@ from .report import printable
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation. Required without a terminal.")]
+CharacterId = Annotated[int, typer.Argument(metavar="ID", help="The character's id.")]
+#: Context settings of a command that takes a negative id, as archives of sold characters have: it is not an option.
+NEGATIVE_IDS = {"ignore_unknown_options": True}
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE")]
 JobId = Annotated[str, typer.Argument(metavar="ID")]
 InQueue = Annotated[str | None, typer.Option("--queue", "-q", metavar="QUEUE", help="Search only this queue.")]

@@ -21,7 +21,7 @@ import redis
 
 from ..clock import Clock
 from .response import EsiResponse
-from .routes import Route
+from .routes import ROUTES, Route
 
 #: Much longer than any freshness: documents are needed for 304s and while ESI is down.
 TTL_SECONDS = 7 * 86_400
@@ -133,6 +133,10 @@ class EsiCache:
     def clean_pattern(self, pattern: str, *, dry_run: bool) -> CleanReport:
         """Remove the documents of this cache that match a glob such as `esi:characters:95465499:*`."""
         return self._remove(self._scan(pattern.removeprefix(_CALLERS_PREFIX)), dry_run=dry_run)
+
+    def clean_character(self, character_id: int, *, dry_run: bool) -> CleanReport:
+        """Remove all documents of one character, without a search through the others."""
+        return self._remove(iter([[_name(character_id, route) for route in ROUTES.values()]]), dry_run=dry_run)
 
     def clean_all(self, *, dry_run: bool) -> CleanReport:
         """Remove all documents of this cache, and nothing else."""

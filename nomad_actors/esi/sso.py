@@ -23,8 +23,8 @@ from .limits.brakes import sso_down, sso_refuses_us
 from .response import retry_after_seconds
 from .signing_keys import SigningKeys
 
-#: The secret fields of a token request and of its response.
-_SECRET_FIELDS = ("refresh_token", "code", "code_verifier", "access_token", "id_token")
+#: The secret fields of a request to SSO and of its response.
+_SECRET_FIELDS = ("token", "refresh_token", "code", "code_verifier", "access_token", "id_token")
 
 #: A 400 with one of these means that the login is dead, regardless of the error code (SeAT and others use these too).
 _DEAD = (
@@ -153,6 +153,20 @@ class SsoClient:
                     raise
             time.sleep(0.2)
 
+    def revoke(self, refresh_token: str) -> None:
+        """Revoke a login at SSO (RFC 7009); one that is dead or unknown there is not an error.
+
+        Raises `NotSent`, `SsoMisconfigured`, `SsoUnavailable`.
+        """
+        reservation, outcome = self._limiter.reserve_sso(), Outcome(spent=0)
+        try:
+            response = self._post("revoke", {"token": refresh_token, "token_type_hint": "refresh_token"})
+            if response.status_code != 200:
+                _raise_for(response, _json_object(response))
+            outcome = Outcome(spent=0, ok=True)
+        finally:
+            self._limiter.settle(reservation, outcome)
+
     def authorize_url(self, scopes: Iterable[str], state: str, challenge: str, redirect_uri: str) -> str:
         """Return the URL of the login page; `challenge` is the S256 of the verifier (PKCE)."""
         query = {
@@ -168,21 +182,7 @@ class SsoClient:
 
     def _request_token(self, form: dict[str, str], save_rotated: SaveRotated | None = None) -> dict[str, Any]:
         """Return SSO's response; `save_rotated` gets a new refresh token before anything else is done with it."""
-        # The token endpoint accepts only form-encoded bodies since 2021-11.
-        auth = (self._client_id, self._client_secret) if self._client_secret else None
-        if auth is None:
-            form = {**form, "client_id": self._client_id}
-        _register(form)
-        try:
-            response = self._http.post(
-                f"{self._base_url}/v2/oauth/token",
-                data=form,
-                auth=auth,
-                timeout=TIMEOUTS_SECONDS,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            raise SsoUnavailable(f"SSO did not answer: {type(error).__name__}") from error
+        response = self._post("token", form)
         body = _json_object(response)
         _register(body)
         rotated = body.get("refresh_token")
@@ -191,6 +191,23 @@ class SsoClient:
         if response.status_code != 200 or not body.get("access_token"):
             _raise_for(response, body)
         return body
+
+    def _post(self, endpoint: str, form: dict[str, str]) -> requests.Response:
+        # The token endpoint accepts only form-encoded bodies since 2021-11.
+        auth = (self._client_id, self._client_secret) if self._client_secret else None
+        if auth is None:
+            form = {**form, "client_id": self._client_id}
+        _register(form)
+        try:
+            return self._http.post(
+                f"{self._base_url}/v2/oauth/{endpoint}",
+                data=form,
+                auth=auth,
+                timeout=TIMEOUTS_SECONDS,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise SsoUnavailable(f"SSO did not answer: {type(error).__name__}") from error
 
     def _tokens(self, response: Mapping[str, Any], refresh_token: str) -> Tokens:
         access_token = str(response["access_token"])

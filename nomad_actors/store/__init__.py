@@ -7,8 +7,10 @@ from .cipher import TokenCipher, UndecryptableToken
 from .documents import ONLINE, Documents, OverdueRoute, RouteState
 from .history import EVERYTHING, Changes, UnexpectedRow, Window
 from .login_keys import ACTIVE, KeyIsLost
-from .logins import NEEDS_LOGIN, Character, Login, LoginChanged
+from .logins import NEEDS_LOGIN, Character, Login, LoginChanged, Logins
 from .migrate import SchemaTooNew
+from .new_logins import NewLogin
+from .ownership import SOLD, Handover
 from .sessions import AdminSession, AdminSessions, LinkUsed
 from .store import Store
 
@@ -17,6 +19,7 @@ __all__ = [
     "EVERYTHING",
     "NEEDS_LOGIN",
     "ONLINE",
+    "SOLD",
     "AdminSession",
     "AdminSessions",
     "Audit",
@@ -25,10 +28,13 @@ __all__ = [
     "Changes",
     "Character",
     "Documents",
+    "Handover",
     "KeyIsLost",
     "LinkUsed",
     "Login",
     "LoginChanged",
+    "Logins",
+    "NewLogin",
     "OverdueRoute",
     "RouteState",
     "SchemaTooNew",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,8 @@ from .cipher import TokenCipher
 from .database import Database
 from .invalid_rows import fits
 from .login_keys import ACTIVE, KEY_ID, logins_by_key, refuse_lost_keys
-from .upsert import upsert
+from .new_logins import NewLogin, forget_refusals, save_login
+from .ownership import SOLD, Handover
 
 NEEDS_LOGIN = "needs_login"
 
@@ -110,33 +111,47 @@ class Logins:
         access_token: str | None = None,
         expires_at_ms: int | None = None,
     ) -> None:
-        """Save the tokens of a player's login: the character is active again and keeps its history.
+        """Save one login as `save_all` does; raises the same errors."""
+        self.save_all(
+            [
+                NewLogin(
+                    character_id=character_id,
+                    user_id=user_id,
+                    name=name,
+                    owner_hash=owner_hash,
+                    scopes=scopes,
+                    refresh_token=refresh_token,
+                    access_token=access_token,
+                    expires_at_ms=expires_at_ms,
+                )
+            ]
+        )
 
-        Raises `KeyIsLost` if the key of other logins is missing, instead of using a second key; `Unavailable`.
+    def save_all(self, logins: Sequence[NewLogin]) -> list[Handover]:
+        """Save players' logins in one transaction: their characters are active again and keep their history.
+
+        A character that another owner logs in is handed over (see `ownership`); returns what that moved, for each
+        login. Raises `KeyIsLost` if the key of other logins is missing, instead of using a second key; `Unavailable`.
         """
         if not self._keys_checked:
             self.check_keys()
         now_ms = self._clock.now_ms()
-        character = {
-            "character_id": character_id,
-            "user_id": user_id,
-            "name": name,
-            "owner_hash": owner_hash,
-            "scopes": sorted(scopes),
-            "state": ACTIVE,
-            "state_reason": None,
-            "state_changed_ms": now_ms,
-            "created_ms": now_ms,
-        }
-        tokens = self._encrypted(character_id, refresh_token, access_token, expires_at_ms)
+        encrypted = [
+            self._encrypted(each.character_id, each.refresh_token, each.access_token, each.expires_at_ms)
+            for each in logins
+        ]
         with self._database.write() as connection:
-            upsert(connection, schema.characters, [character], unchanged=["created_ms"])
-            version = connection.execute(
-                sa.select(schema.logins.c.version).where(schema.logins.c.character_id == character_id)
-            ).scalar()
-            row = {"character_id": character_id, "version": (version or 0) + 1, **tokens}
-            upsert(connection, schema.logins, [row])
-            _forget_refusals(connection, character_id, now_ms)
+            return [
+                save_login(connection, login, tokens, now_ms) for login, tokens in zip(logins, encrypted, strict=True)
+            ]
+
+    def clear_refusals(self, character_id: int, route: str | None = None) -> int:
+        """Let the routes that ESI refused, or only `route`, be requested again; return their number.
+
+        Raises `Unavailable`.
+        """
+        with self._database.write() as connection:
+            return forget_refusals(connection, character_id, self._clock.now_ms(), route)
 
     def get(self, character_id: int) -> Login | None:
         """Return a character with its tokens, or None if it never logged in.
@@ -185,13 +200,14 @@ class Logins:
         return self.characters(ACTIVE)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of characters in each state, including states with none.
+        """Return the number of characters in each state, including states with none; archives are not characters.
 
         Raises `Unavailable`.
         """
         state = schema.characters.c.state
         with self._database.read() as connection:
-            counts = sa.select(state, sa.func.count()).where(fits(self._database, schema.characters)).group_by(state)
+            chosen = (state != SOLD, fits(self._database, schema.characters))
+            counts = sa.select(state, sa.func.count()).where(*chosen).group_by(state)
             found = connection.execute(counts).all()
         return {ACTIVE: 0, NEEDS_LOGIN: 0, **{row[0]: row[1] for row in found}}
 
@@ -259,7 +275,7 @@ class Logins:
             known = connection.execute(sa.select(schema.characters.c.scopes).where(same)).scalar()
             if known != sorted(scopes):
                 connection.execute(sa.update(schema.characters).where(same).values(scopes=sorted(scopes)))
-                _forget_refusals(connection, character_id, self._clock.now_ms())
+                forget_refusals(connection, character_id, self._clock.now_ms())
 
     def strike(self, character_id: int, version: int) -> bool:
         """Count that SSO reported this login as dead; return False, without counting, if its tokens have changed.
@@ -351,13 +367,6 @@ _LOGIN = _CHARACTER.add_columns(schema.logins.c.version, schema.logins.c.refresh
 
 def _fields(row: Row[*tuple[Any, ...]]) -> dict[str, Any]:
     return {**row._mapping, "scopes": frozenset(row.scopes)}
-
-
-def _forget_refusals(connection: Connection, character_id: int, now_ms: int) -> None:
-    """Let routes that ESI refused be requested again, because the login or its scopes have changed."""
-    state = schema.sync_state
-    refused = sa.and_(state.c.character_id == character_id, state.c.refused_until_ms.is_not(None))
-    connection.execute(sa.update(state).where(refused).values(refused_until_ms=None, refusals=0, next_due_ms=now_ms))
 
 
 def _compare_and_set(

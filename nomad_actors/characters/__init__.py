@@ -1,0 +1,1 @@
+"""What concerns a character as a whole: its login, database, cache, limits and jobs together."""

@@ -1,0 +1,245 @@
+"""`nomad characters`: shows the characters and their routes, clears refusals, and asks for a refresh."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic.alias_generators import to_camel
+
+from ..errors import BadInput, UnknownCharacter, WrongState
+from ..logs.counted import counted
+from .audited import audited, existing_database
+from .character_changes import import_logins, remove
+from .options import NEGATIVE_IDS, CharacterId, Json, Limit
+from .report import NONE, ago, console, moment, now_ms, print_json, print_line, print_result, print_text, styled, table
+from .session import opened, settings, who
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from ..store.route_status import CharacterStatus, Moment, Refusal, RouteStatus
+
+#: A route that is due for longer than this is late, and one that nobody requested for this long is not polled.
+_LATE_MS, _POLLED_MS = 900_000, 30 * 86_400_000
+
+RouteName = Annotated[
+    str | None, typer.Option("--route", metavar="ROUTE", help="Only this route, as /characters/5/wallet.")
+]
+
+group = typer.Typer(
+    help="Show and manage the characters that logged in.", invoke_without_command=True, rich_markup_mode=None
+)
+
+
+group.command("remove", context_settings=NEGATIVE_IDS)(remove)
+group.command("import")(import_logins)
+
+
+@group.callback()
+def characters(
+    context: typer.Context,
+    state: Annotated[str | None, typer.Option("--state", help="active, needs_login or sold.")] = None,
+    user_id: Annotated[int | None, typer.Option("--user-id", help="Only characters of this user.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only names that contain this, or this id.")] = None,
+    limit: Limit = 50,
+    json: Json = False,
+) -> None:
+    """Show the characters, those that need attention first."""
+    if context.invoked_subcommand is not None:
+        return
+    from ..store.route_status import STATES, CharacterFilter, count_characters, read_characters
+
+    if state is not None and state not in STATES:
+        raise BadInput(f"state {state!r} does not exist (allowed: {', '.join(STATES)})", accepted=STATES)
+    chosen, now = CharacterFilter(state=state, user_id=user_id, text=name), _moment()
+    with existing_database(settings()) as database:
+        found, _ = read_characters(database, now, chosen, limit=limit)
+        total = count_characters(database, chosen)
+    if json:
+        print_json({"characters": [_as_json(each) for each in found], "total": total})
+        return
+    right = ("ID", "USER", "LATE", "FAILING", "REFUSED", "SET ASIDE")
+    headings = ("ID", "NAME", "USER", "STATE", "SCOPES", "LAST SUCCESS", "OLDEST DATA", *right[2:], "WHY")
+    if found:
+        console().print(table(headings, (_row(each, now.now_ms) for each in found), right=right))
+    else:
+        print_line("No characters match." if (state or user_id or name) else "No character has logged in: nomad login")
+    if total > len(found):
+        print_line(f"{total - len(found)} more: --limit, --state, --user-id or --name selects.")
+
+
+def _moment() -> Moment:
+    from ..store.route_status import Moment
+
+    now = int(now_ms())
+    return Moment(now_ms=now, late_before_ms=now - _LATE_MS, asked_since_ms=now - _POLLED_MS)
+
+
+def _missing_scopes(character: CharacterStatus) -> list[str]:
+    from ..esi import ROUTES
+
+    return sorted({scope for route in ROUTES.values() for scope in route.scopes} - character.scopes)
+
+
+def _row(each: CharacterStatus, now: int) -> list[Text | str]:
+    missing, needs_login = len(_missing_scopes(each)), each.state == "needs_login"
+    return [
+        str(each.character_id),
+        each.name,
+        str(each.user_id),
+        styled(each.state, "red" if needs_login else ""),
+        f"{len(each.scopes)}, {missing} missing" if missing else str(len(each.scopes)),
+        ago(each.synced_ms, now),
+        ago(each.oldest_data_ms, now),
+        *(
+            styled(str(count), "yellow" if count else "")
+            for count in (each.late, each.failing, each.refused, each.set_aside)
+        ),
+        each.state_reason or NONE,
+    ]
+
+
+def _as_json(each: CharacterStatus | RouteStatus | Refusal) -> dict[str, Any]:
+    values = {to_camel(name).removesuffix("Ms"): value for name, value in asdict(each).items() if name != "rank"}
+    if "scopes" in values:
+        values["scopes"] = sorted(values["scopes"])
+    return values
+
+
+@group.command(context_settings=NEGATIVE_IDS)
+def show(character_id: CharacterId, json: Json = False) -> None:
+    """Show one character: per route the last attempt and success, next due time, refusal and last error."""
+    from ..store.route_status import read_character
+
+    now = _moment()
+    with existing_database(settings()) as database:
+        found = read_character(database, now, character_id)
+    if found is None:
+        raise UnknownCharacter(f"character {character_id} never logged in; list them: nomad characters")
+    character, routes = found
+    missing = _missing_scopes(character)
+    if json:
+        details = {**_as_json(character), "missingScopes": missing}
+        print_json({**details, "routes": [_as_json(route) for route in routes]})
+        return
+    print_text(*_details(character, missing, now.now_ms))
+    right = ("FAILURES", "SET ASIDE")
+    headings = ("ROUTE", "ATTEMPT", "SUCCESS", "DATA AS OF", "NEXT DUE", "REFUSED UNTIL", *right, "LAST ERROR")
+    if routes:
+        console().print(table(headings, (_route_row(route, now.now_ms) for route in routes), right=right))
+    else:
+        print_line("No route was ever requested.")
+
+
+def _details(character: CharacterStatus, missing: list[str], now: int) -> list[Text | str]:
+    why = f" ({character.state_reason})" if character.state_reason else ""
+    lines: list[Text | str] = [
+        styled(f"{character.name} {character.character_id}", "bold"),
+        f"  user      {character.user_id}",
+        f"  state     {character.state} since {moment(character.state_changed_ms)}{why}",
+        f"  scopes    {len(character.scopes)}",
+    ]
+    if missing:
+        lines.append(styled(f"  missing   {', '.join(missing)}", "yellow"))
+    if character.offline_since_ms is not None:
+        lines.append(f"  offline   since {ago(character.offline_since_ms, now)}")
+    return lines
+
+
+def _route_row(route: RouteStatus, now: int) -> list[Text | str]:
+    refused_until_ms = route.refused_until_ms if (route.refused_until_ms or 0) > now else None
+    # The messages of ESI's errors have it already.
+    has_it = route.request_id is None or route.request_id in (route.error or "")
+    request = "" if has_it else f" (request {route.request_id})"
+    return [
+        route.route,
+        ago(route.attempted_ms, now),
+        ago(route.synced_ms, now),
+        moment(route.as_of_ms),
+        ago(route.next_due_ms, now),
+        styled(moment(refused_until_ms), "yellow" if refused_until_ms else ""),
+        styled(str(route.failures), "yellow" if route.failures else ""),
+        styled(str(route.set_aside), "yellow" if route.set_aside else ""),
+        f"{route.error}{request}" if route.error else NONE,
+    ]
+
+
+@group.command()
+def refusals(limit: Limit = 50, json: Json = False) -> None:
+    """Show the routes that ESI refuses, the last attempt first. Nothing is sent for them until their time is over."""
+    from ..store.route_status import read_refusals
+
+    now = int(now_ms())
+    with existing_database(settings()) as database:
+        found = read_refusals(database, now, limit=limit, offset=0)
+    if json:
+        print_json({"refusals": [_as_json(each) for each in found]})
+        return
+    rows = [
+        [str(each.character_id), each.route, ago(each.until_ms, now), str(each.refusals), each.reason or NONE]
+        for each in found
+    ]
+    headings = ("ID", "ROUTE", "UNTIL", "TIMES", "WHY")
+    console().print(table(headings, rows, right=("ID", "TIMES")) if rows else "ESI refuses no route.")
+
+
+@group.command()
+def clear_refusals(character_id: CharacterId, route: RouteName = None, json: Json = False) -> None:
+    """Let the routes that ESI refused be requested again, after the cause was corrected."""
+    from ..clock import SystemClock
+    from ..esi import normalise
+    from ..store import Logins
+
+    name = None if route is None else normalise(route).name
+    found, body = settings(), {} if name is None else {"route": name}
+    with existing_database(found) as database:
+        logins = Logins(database, cipher=None, clock=SystemClock())
+        _require(logins.character(character_id), character_id)
+        with audited(found, "POST", "characters", str(character_id), "clear-refusals", body=body):
+            count = logins.clear_refusals(character_id, name)
+    result = {"success": True, "characterId": character_id, "cleared": count}
+    print_result(result, f"{counted(count, 'refusal')} of character {character_id} cleared.", json=json)
+
+
+def _require(character: Any, character_id: int) -> None:
+    if character is None:
+        raise UnknownCharacter(f"character {character_id} never logged in; list them: nomad characters")
+
+
+@group.command()
+def refresh(character_id: CharacterId, json: Json = False) -> None:
+    """Ask ESI for every route of a character that is kept current, as soon as CCP's rules allow."""
+    from ..queues import NewJob
+    from ..queues.policy import Priority
+    from ..store.route_status import read_character
+
+    now = _moment()
+    found = settings()
+    with existing_database(found) as database:
+        status = read_character(database, now, character_id)
+    _require(status, character_id)
+    assert status is not None
+    character, routes = status
+    if character.state != "active":
+        raise WrongState(f"character {character_id} is {character.state}: {character.state_reason}")
+    kept = [route.route for route in routes if (route.asked_ms or 0) >= now.asked_since_ms]
+    data = {"character_id": character_id, "user_id": character.user_id, "skip_cache": True, "requested_by": "user"}
+    jobs = [
+        NewJob(
+            queue="esi-refresh",
+            job_type="esi-data-refresh",
+            data={**data, "endpoint": route},
+            priority=Priority.HIGH,
+            requested_by=who(),
+        )
+        for route in kept
+    ]
+    with opened() as access, audited(found, "POST", "characters", str(character_id), "refresh"):
+        added = access.queues.add_jobs(jobs) if jobs else []
+    result = {"success": True, "characterId": character_id, "jobs": [job.id for job in added]}
+    text = f"{counted(len(added), 'job')} added for character {character_id}. See them: nomad jobs esi-refresh"
+    if not added:
+        text = f"No route of character {character_id} was requested within 30 days: add one with nomad enqueue."
+    print_result(result, text, json=json)
