@@ -42,6 +42,7 @@ for name, group in (
     ("schedules", schedules.group),
     ("admin", admin.group),
     ("sandbox", sandbox.group),
+    ("esi", esi.group),
 ):
     app.add_typer(group, name=name)
 for command in (
@@ -49,7 +50,7 @@ for command in (
     *(jobs.jobs, jobs.job, jobs.failures),
     *(job_actions.retry, job_actions.cancel, job_actions.remove, job_actions.promote, bulk.bulk),
     *(queue_actions.pause, queue_actions.resume, queue_actions.limits, queue_actions.clean),
-    *(queues.workers, config.config, doctor.doctor, esi.esi, audit.audit, admin.token),
+    *(queues.workers, config.config, doctor.doctor, audit.audit, admin.token),
 ):
     app.command()(command)
 

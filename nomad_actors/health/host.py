@@ -50,13 +50,24 @@ def rows(installation: Installation) -> Iterator[Finding]:
     """Report rows that were edited by hand. It reads all rows, so the polled health endpoint skips it."""
     if installation.database is not None:
         return
-    with contextlib.closing(Database(installation.settings.database_url, wait_ms=WAIT_MS)) as database:
-        if not database.is_sqlite or not _exists(Path(database.url.database or "")) or not database.schema().is_current:
+    with current_database(installation) as database:
+        if database is None or not database.is_sqlite:
             return
         if found := invalid_rows(database):
             cause = f"these rows have values that do not fit their columns and are left out: {', '.join(found)}"
             fix = "correct or delete them; they were edited by hand"
             yield Finding("database rows", Severity.WARNING, redact(cause), fix)
+
+
+@contextlib.contextmanager
+def current_database(installation: Installation) -> Iterator[Database | None]:
+    """Yield the open database, or one for the time of a check; None if it would have to be created or migrated."""
+    if installation.database is not None:
+        yield installation.database
+        return
+    with contextlib.closing(Database(installation.settings.database_url, wait_ms=WAIT_MS)) as database:
+        exists = not database.is_sqlite or _exists(Path(database.url.database or ""))
+        yield database if exists and database.schema().is_current else None
 
 
 def _missing(where: str, database: Database, installation: Installation) -> Finding | None:

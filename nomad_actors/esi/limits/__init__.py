@@ -6,6 +6,18 @@ attempt is spent.
 
 from .brakes import Brake, Outcome, outcome_of
 from .limiter import DOWNTIME_MS, Limiter, Reservation
-from .state import BrakeState, LimitsState
+from .opening import open_limiter
+from .state import BRAKE_KINDS, BrakeState, LimitsState
 
-__all__ = ["DOWNTIME_MS", "Brake", "BrakeState", "Limiter", "LimitsState", "Outcome", "Reservation", "outcome_of"]
+__all__ = [
+    "BRAKE_KINDS",
+    "DOWNTIME_MS",
+    "Brake",
+    "BrakeState",
+    "Limiter",
+    "LimitsState",
+    "Outcome",
+    "Reservation",
+    "open_limiter",
+    "outcome_of",
+]

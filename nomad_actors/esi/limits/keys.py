@@ -30,9 +30,11 @@ KEYS: dict[str, Key] = {
     ),
     "ramps": Key("ramps", "hash", "brake, `:from` or `:until` → the slow start after it (ms); `downtime` → the day"),
     "starving": Key("starving", "zset", "bucket, by when it last had no room (ms)"),
+    "busy": Key("busy", "zset", "bucket, by when a request last found more than half of it spent (ms)"),
     "failing": Key("failing:{}", "zset", "character for which this route last failed, by time (ms)"),
     "jwks": Key("jwks", "string", "SSO's public keys (JSON); expires"),
     "unsaved": Key("unsaved", "hash", "character → version and encrypted refresh token that the database missed"),
+    "spec_check": Key("spec_check", "string", "the last comparison of our routes with CCP's documents (JSON)"),
     "groups": Key("groups", "hash", "route → rate group, tokens and window (ms) that ESI named and we did not know"),
 }
 

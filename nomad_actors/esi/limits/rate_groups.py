@@ -23,6 +23,7 @@ _TOKENS = {
     "char-asset": 1800,
     "char-industry": 600,
     "char-notification": 15,
+    "meta": 150,
 }
 _WINDOW_MS = 900_000
 #: For a group that ESI named without its tokens; the smallest that CCP uses.
@@ -82,6 +83,11 @@ class RateGroups:
         self._client.hset(key("groups"), route.name, f"{group.tokens} {group.window_ms} {group.name}")
         with self._lock:
             self._learnt[route.name] = group
+
+
+def tokens_by_group(learnt: Mapping[str, str]) -> dict[str, int]:
+    """Return the tokens of each group; `learnt` is what is in Redis."""
+    return _TOKENS | {group.name: group.tokens for group in map(_unpack, learnt.values())}
 
 
 def _unpack(text: str) -> RateGroup:

@@ -96,6 +96,10 @@ end
 local bucket = input.bucket and read_bucket(input.bucket, input.window_ms)
 if bucket then
   local room = input.limit - bucket.used - bucket.held
+  if room < input.limit / 2 then
+    redis.call('ZADD', KEY.busy, now, input.bucket)
+    redis.call('ZREMRANGEBYRANK', KEY.busy, 0, -STARVING - 1)
+  end
   if room < input.cost then
     write_bucket(bucket)
     redis.call('ZADD', KEY.starving, now, input.bucket)
