@@ -245,16 +245,16 @@ def _read_page(
 
 
 def _matches(chosen: CharacterFilter) -> sa.ColumnElement[bool]:
-    wanted: list[sa.ColumnElement[bool]] = [sa.true()]
+    conditions: list[sa.ColumnElement[bool]] = [sa.true()]
     if chosen.state is not None:
-        wanted.append(characters.c.state == chosen.state)
+        conditions.append(characters.c.state == chosen.state)
     if chosen.user_id is not None:
-        wanted.append(characters.c.user_id == chosen.user_id)
+        conditions.append(characters.c.user_id == chosen.user_id)
     if chosen.text is not None:
         named = characters.c.name.icontains(chosen.text, autoescape=True)
         is_id = chosen.text.isascii() and chosen.text.isdigit() and len(chosen.text) < 19
-        wanted.append(sa.or_(named, characters.c.character_id == int(chosen.text)) if is_id else named)
-    return sa.and_(*wanted)
+        conditions.append(sa.or_(named, characters.c.character_id == int(chosen.text)) if is_id else named)
+    return sa.and_(*conditions)
 
 
 def _troubled(moment: Moment) -> sa.CompoundSelect[Any]:

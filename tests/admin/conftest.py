@@ -113,7 +113,12 @@ def make_app(
     gate.clear()
     url_of_database = SecretUrl(put_database(directory / "database" / "nomad.db"))
     settings = replace(
-        settings or Settings(), redis_url=SecretUrl(url), var_dir=directory / "var", database_url=url_of_database
+        settings or Settings(),
+        redis_url=SecretUrl(url),
+        var_dir=directory / "var",
+        database_url=url_of_database,
+        # Not CCP's address, where requests stop during the daily downtime.
+        esi_base_url="http://127.0.0.1:1",
     )
     clock = clock or SystemClock()
     store = Store(url_of_database, cipher=TokenCipher(["a key for tests"]), clock=clock)

@@ -17,8 +17,8 @@ def open_limiter(settings: Settings, clock: Clock, *, deadline_ms: int | None = 
 
     With `deadline_ms`, reading their state fails after that time.
     """
-    # Two round trips, each after connecting.
-    seconds = 5.0 if deadline_ms is None else deadline_ms / 4000
+    # A Redis that hangs fails the first round trip of several; a slow one may need some time for each.
+    seconds = 5.0 if deadline_ms is None else deadline_ms / 1500
     client = redis.Redis.from_url(
         settings.redis_url,
         decode_responses=True,
