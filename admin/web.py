@@ -11,7 +11,7 @@ from nomad_actors.logs.foreign_text import came_from_outside
 from . import openapi, problems
 from .access import forms, guard, journal
 from .access.proxies import BehindProxies
-from .api import actions, audit, bulk, doctor, jobs, metrics, pauses, probes, scheduler
+from .api import actions, audit, bulk, doctor, esi, jobs, metrics, pauses, probes, scheduler
 from .current_app import attach
 from .pages import actions as page_actions
 from .pages import bulk as page_bulk
@@ -83,7 +83,7 @@ def create_app(app: AdminAccess) -> Flask:
     web.after_request(notices.delete_shown)
     web.after_request(journal.record_outcome)
     web.teardown_request(journal.end)
-    apis = (probes, metrics, jobs, actions, bulk, pauses, scheduler, audit, doctor, openapi)
+    apis = (probes, metrics, jobs, actions, bulk, pauses, esi, scheduler, audit, doctor, openapi)
     for blueprint in (module.api for module in apis):
         web.register_blueprint(blueprint)
     page_modules = (show, page_actions, page_pauses, page_bulk, login)

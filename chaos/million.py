@@ -96,6 +96,7 @@ def _environ(directory: Path, url: str) -> dict[str, str]:
         "NOMAD_MODULES": "chaos.million_jobs",
         "NOMAD_METRICS_PORT": "0",
         "ADMIN_PORT": "0",
+        "ESI_USER_AGENT": "nomad-chaos/1 (chaos@example.com)",
         "LOG_LEVEL": "error",
         "NOMAD_KEEP_COMPLETED_POST": f"{2 * COMPLETED}/24h",
         "NOMAD_KEEP_FAILED_POST": f"{2 * FAILED}/24h",

@@ -6,12 +6,10 @@ import contextlib
 import dataclasses
 import os
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import redis
+import requests
 from prometheus_client import CollectorRegistry
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
 
 from . import logs, queues
 from .broker import JobBroker
@@ -20,7 +18,7 @@ from .broker.errors import RedisUnavailable, Refusal
 from .clock import Clock, SystemClock
 from .errors import Unavailable
 from .esi import EsiCache, EsiClient, SsoClient, http_session
-from .esi.limits import DOWNTIME_MS, Limiter
+from .esi.limits import Limiter, open_limiter
 from .esi.unsaved_tokens import UnsavedTokens
 from .health.scrape import scraped
 from .jobs import JOB_TYPES
@@ -32,6 +30,7 @@ from .processes.program import EXIT_CANNOT_START, ProgramExit, begin, settings_o
 from .queues import Queues
 from .queues.user_modules import take_modules
 from .settings import Settings
+from .settings.contact import require_contact
 from .store import Store, TokenCipher
 
 
@@ -53,6 +52,7 @@ class AdminAccess(QueueAccess):
     """What the admin needs: the queues and the database, without the token keys."""
 
     store: Store
+    limiter: Limiter
     #: This process's own metrics, and those that each scrape reads from Redis and the database.
     registry: CollectorRegistry
 
@@ -84,8 +84,9 @@ def open_admin(settings: Settings, *, caller_deadline_ms: int) -> AdminAccess:
     clock = SystemClock()
     access = _queue_access(settings, clock, None, caller_deadline_ms)
     store = Store(settings.database_url, cipher=None, clock=clock, database_wait_ms=caller_deadline_ms // 2)
-    registry = scraped(access.broker, access.queues, store, clock)
-    return AdminAccess(settings, clock, access.broker, access.queues, store, registry)
+    limiter = open_limiter(settings, clock, deadline_ms=caller_deadline_ms)
+    registry = scraped(access.broker, access.queues, store, limiter, clock)
+    return AdminAccess(settings, clock, access.broker, access.queues, store, limiter, registry)
 
 
 def create_app(
@@ -106,8 +107,8 @@ def create_app(
     wait_ms = None if caller_deadline_ms is None or long_transactions else caller_deadline_ms // 2
     services = _services(settings, clock, wait_ms)
     access = _queue_access(settings, clock, services, caller_deadline_ms)
-    registry = scraped(access.broker, access.queues, services.store, clock)
-    return App(settings, clock, access.broker, access.queues, services.store, registry, services)
+    registry = scraped(access.broker, access.queues, services.store, services.limiter, clock)
+    return App(settings, clock, access.broker, access.queues, services.store, services.limiter, registry, services)
 
 
 def _queue_access(
@@ -140,6 +141,7 @@ def worker_broker() -> None:
     """
     with settings_or_exit() as settings:
         begin(settings)
+        require_contact(settings)
         stop_with_parent(settings.shutdown_ms / 1000)
         flush_ms = int(error_reports.FLUSH_SECONDS * 1000) if settings.sentry_dsn else 0
         # For Dramatiq's command line to stop in time: its main process and the worker's main thread each poll once a
@@ -155,6 +157,7 @@ def prepare_workers(settings: Settings) -> int:
 
     Raises `CannotStart` if they cannot start until an operator changes something, `SettingsError`, `Unavailable`.
     """
+    require_contact(settings)
     with contextlib.closing(create_app(settings)) as app:
         _check_store(app)
         return app.queues.total_concurrency()
@@ -201,23 +204,10 @@ def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | Non
     )
 
 
-def open_limiter(settings: Settings, clock: Clock) -> Limiter:
-    """Return the limits of ESI and SSO that all processes with these settings share."""
-    client = redis.Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        socket_timeout=5.0,
-        socket_connect_timeout=5.0,
-        # The scripts recognise a repeated call.
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
-    )
-    is_ccps = urlsplit(settings.esi_base_url).hostname == "esi.evetech.net"
-    return Limiter(
-        client,
-        clock=clock,
-        application=settings.eve_client_id,
-        concurrency=settings.esi_concurrency,
-        downtime_ms=DOWNTIME_MS if is_ccps else None,
+def open_esi(settings: Settings, clock: Clock, limiter: Limiter, http: requests.Session) -> EsiClient:
+    """Return the client of ESI."""
+    return EsiClient(
+        http, base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock, limiter=limiter
     )
 
 
@@ -237,9 +227,7 @@ def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) ->
             clock=clock,
             limiter=limiter,
         ),
-        esi=EsiClient(
-            http, base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock, limiter=limiter
-        ),
+        esi=open_esi(settings, clock, limiter, http),
         limiter=limiter,
         unsaved_tokens=UnsavedTokens(limiter.client),
         cache=EsiCache(redis.Redis.from_url(settings.cache_url), clock=clock),

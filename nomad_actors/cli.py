@@ -45,6 +45,7 @@ for name, group in (
     ("esi", esi.group),
     ("characters", characters.group),
     ("sandbox", sandbox.group),
+    ("esi", esi.group),
 ):
     app.add_typer(group, name=name)
 for command in (

@@ -24,6 +24,7 @@ class Area(StrEnum):
     QUEUES = "queues"
     WORKERS = "workers"
     DATABASE = "database"
+    ESI = "esi"
     HOST = "host"
 
 

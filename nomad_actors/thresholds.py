@@ -84,6 +84,27 @@ DOCTOR = DoctorThresholds()
 
 
 @dataclass(frozen=True, kw_only=True)
+class EsiThresholds:
+    """The limits of healthy work with ESI and SSO; doctor and the alerts use them."""
+
+    #: A route whose refresh has been due for this long is late. The repairing sweep comes every five minutes.
+    late_seconds: int = 900
+    #: At 20 errors left nothing is sent to routes without a rate group, below 50 little (reserve.lua).
+    errors_remaining: int = 35
+    #: Longer than CCP's daily downtime with the slow start after it.
+    brake_seconds: int = 1800
+    #: A bucket without room is normal for minutes. After a window of 15 minutes, more is asked than CCP allows.
+    starving_seconds: int = 1800
+    #: Logins that SSO first rejected within a day: single players revoke theirs; many at once are our fault, or CCP's.
+    rejected_logins: int = 5
+    #: The weekly comparison with CCP's documents may fail once.
+    unchecked_seconds: int = 3 * 604_800
+
+
+ESI = EsiThresholds()
+
+
+@dataclass(frozen=True, kw_only=True)
 class BurnWindow:
     """One pair of windows in which the error budget may burn at most `factor` times as fast as is sustainable."""
 
@@ -173,6 +194,16 @@ class AlertThresholds:
     suspended_for_seconds: int = 60
     clock_for_seconds: int = 300
 
+    #: The least of the allowed errors is taken over this window.
+    errors_window_seconds: int = 300
+    errors_for_seconds: int = 300
+    brake_for_seconds: int = 60
+    refused_for_seconds: int = 120
+    logins_for_seconds: int = 300
+    #: Beyond `late_seconds`: a worker that was restarted catches up meanwhile.
+    late_data_for_seconds: int = 900
+    drift_for_seconds: int = 600
+
     collector_for_seconds: int = 120
     memory_for_seconds: int = 300
     persistence_for_seconds: int = 300
@@ -191,6 +222,7 @@ class Table:
     schedules: ScheduleThresholds
     doctor: DoctorThresholds
     alerts: AlertThresholds
+    esi: EsiThresholds
 
     def of_queue(self, name: str) -> Thresholds:
         return self.by_queue.get(name, self.default)
@@ -219,7 +251,7 @@ def table(factor: float = 1.0) -> Table:
     """
     if not factor > 0:
         raise ValueError(f"the time factor must be above 0, not {factor:g}")
-    unscaled = Table(default=DEFAULT, by_queue=BY_QUEUE, schedules=SCHEDULES, doctor=DOCTOR, alerts=ALERTS)
+    unscaled = Table(default=DEFAULT, by_queue=BY_QUEUE, schedules=SCHEDULES, doctor=DOCTOR, alerts=ALERTS, esi=ESI)
     return unscaled if factor == 1 else _scaled("", unscaled, factor)
 
 

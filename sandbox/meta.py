@@ -1,11 +1,11 @@
-"""ESI's routes about itself: /status, /meta/status, /meta/compatibility-dates."""
+"""ESI's routes about itself: /status, and those below /meta."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from .outages import Outages
-from .routes import ROUTES
+from .routes import RATE_GROUPS, ROUTES, Route
 from .world.draws import DAY, Row, draw, iso
 
 # Newest first; the last one, the oldest behaviour, is the default.
@@ -51,9 +51,26 @@ def compatibility_dates(outages: Outages, now_s: int) -> Row:
     return {"compatibility_dates": list(COMPATIBILITY_DATES)}
 
 
+def openapi(outages: Outages, now_s: int) -> Row:
+    """Return `/meta/openapi.json`, with what CCP's document says about caching and limits."""
+    return {"openapi": "3.1.0", "paths": {route.name: {"get": _operation(route)} for route in ROUTES}}
+
+
+def _operation(route: Route) -> Row:
+    found: Row = {
+        "x-cache-age": route.cache_seconds,
+        "x-cache-mode": "event-based" if route.event_based else "ttl-based",
+    }
+    if route.group is not None:
+        limit = {"group": route.group, "window-size": "15m", "max-tokens": RATE_GROUPS[route.group]}
+        found["x-rate-limit"] = limit
+    return found
+
+
 DOCUMENTS: dict[str, tuple[Callable[[Outages, int], object], int]] = {
     "/status": (status, 30),
     "/meta/status": (route_status, 0),
     "/meta/compatibility-dates": (compatibility_dates, 600),
+    "/meta/openapi.json": (openapi, 600),
 }
-GROUPS = {"/status": "status", "/meta/status": "meta", "/meta/compatibility-dates": "meta"}
+GROUPS = {path: "status" if path == "/status" else "meta" for path in DOCUMENTS}

@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "jobs": {"broker", "queues", "esi", "store", "metrics"},
     "characters": {"broker", "queues", "esi", "store"},
     "scheduler": {"broker", "queues", "jobs", "metrics"},
-    "health": {"broker", "queues", "scheduler", "store", "metrics", "processes"},
+    "health": {"broker", "queues", "jobs", "scheduler", "esi", "store", "metrics", "processes"},
     "job_metrics": {"broker", "health", "metrics", "queues", "store"},
     "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler", "health", "processes"},
     "testing": {"broker", "processes"},

@@ -76,13 +76,6 @@ def set_limits(queue: ThisQueue, body: NewLimits) -> LimitsInForce:
     return _limits(queue)
 
 
-@api.get("/esi")
-@declared(EsiSwitch)
-def esi() -> EsiSwitch:
-    """Show the queues that use ESI, and their common pause."""
-    return _switch()
-
-
 @api.post("/esi/pause")
 @declared(EsiSwitch)
 def pause_esi(body: PauseBody) -> EsiSwitch:

@@ -6,7 +6,7 @@ import yaml
 
 from nomad_actors import thresholds
 
-from . import failures, missing, queues, schedules, services, slowness
+from . import esi, failures, missing, queues, schedules, services, slowness
 from .rule import RUNBOOK, Group
 
 _HEADER = """\
@@ -16,7 +16,7 @@ _HEADER = """\
 
 def all_groups(table: thresholds.Table) -> dict[str, list[Group]]:
     """Return the groups of each file, by the file's name."""
-    modules = (failures, slowness, queues, schedules, services)
+    modules = (failures, slowness, queues, schedules, services, esi)
     found = {module.__name__.rpartition(".")[2]: module.groups(table) for module in modules}
     return {**found, "missing": missing.groups(table, [group for groups in found.values() for group in groups])}
 

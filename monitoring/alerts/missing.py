@@ -31,6 +31,7 @@ _WATCHED: dict[str, tuple[Sequence[str], str]] = {
     "nomad_queue_paused": (_QUEUES, _REDIS_UNREAD),
     "nomad_queue_workers": (_QUEUES, _REDIS_UNREAD),
     "nomad_schedule_enabled": ([f'schedule="{each.name}"' for each in SCHEDULES], _REDIS_UNREAD),
+    "nomad_esi_brake_seconds": (['kind="refused"'], _REDIS_UNREAD),
     "nomad_schedulers": (['state="live"'], _REDIS_UNREAD),
     "nomad_redis_memory_bytes": ([""], _REDIS_UNREAD),
     "nomad_redis_memory_limit_bytes": ([""], _REDIS_UNREAD),

@@ -37,7 +37,7 @@ def overview(table: Table) -> Dashboard:
             Row("Jobs", jobs_row()),
             Row("Waits and durations", times_row()),
             Row("Redis and the collector", redis_row(table)),
-            Row("ESI and logins", esi_row()),
+            Row("ESI and logins", esi_row(table)),
             Row("Processes", processes_row()),
         ],
     )

@@ -199,7 +199,7 @@ def redis_row(table: Table) -> list[Panel]:
     ]
 
 
-def esi_row() -> list[Panel]:
+def esi_row(table: Table) -> list[Panel]:
     """Return panels about requests to ESI and the SSO."""
     groups = ((0.5, "p50"), (0.95, "p95"))
     return [
@@ -234,7 +234,60 @@ def esi_row() -> list[Panel]:
             what is in force.""",
             [Query(expr=rate("cause", "nomad_esi_not_sent_total"), legend="{{cause}}")],
             unit="ops",
-            width=24,
+        ),
+        graph(
+            "Brakes in force, by kind",
+            "How long the oldest brake of a kind has been in force; 0 if none is. The line is the alert's threshold.",
+            [Query(expr="max by (kind) (nomad_esi_brake_seconds)", legend="{{kind}}")],
+            unit="s",
+            limits=beyond(table.esi.brake_seconds),
+        ),
+        graph(
+            "Errors that ESI allows",
+            """Of the old error limit, in this minute, as all processes count them. Below 50 requests are spaced out, at
+            20 none is sent.""",
+            [Query(expr="min(nomad_esi_errors_remaining)", legend="errors")],
+            unit="short",
+            width=8,
+        ),
+        graph(
+            "Fullest bucket, by rate group",
+            "The share of its tokens that the fullest bucket has spent; 0 if none is half spent.",
+            [Query(expr="max by (group) (nomad_esi_bucket_used_ratio)", legend="{{group}}")],
+            unit="percentunit",
+            width=8,
+        ),
+        graph(
+            "Buckets without room, by rate group",
+            "Characters whose bucket had no room within 15 minutes; their jobs are deferred.",
+            [Query(expr="max by (group) (nomad_esi_buckets_starving)", legend="{{group}}")],
+            unit="short",
+            width=8,
+        ),
+        graph(
+            "Overdue routes",
+            """Characters for which a polled route should have been refreshed 15 minutes ago.""",
+            [Query(expr="max by (dataset) (nomad_esi_overdue_routes) > 0", legend="{{dataset}}")],
+            unit="short",
+            width=8,
+        ),
+        graph(
+            "Refused routes",
+            "Characters for which ESI refuses a route, so nothing is sent until the refusal ends.",
+            [Query(expr="max by (dataset) (nomad_esi_refusals) > 0", legend="{{dataset}}")],
+            unit="short",
+            width=8,
+        ),
+        graph(
+            "Logins that SSO rejects, and changes by CCP",
+            """Logins that SSO first rejected within a day, and differences between CCP's documents and our table of
+            routes at the last weekly check.""",
+            [
+                Query(expr="max(nomad_logins_rejected)", legend="rejected logins"),
+                Query(expr="max(nomad_esi_drift)", legend="differences"),
+            ],
+            unit="short",
+            width=8,
         ),
     ]
 

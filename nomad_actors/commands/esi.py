@@ -1,4 +1,4 @@
-"""`nomad esi`: show what stops requests to ESI and SSO; lift a brake, or forget what ESI said about its limits."""
+"""`nomad esi`: show what stops requests to ESI and SSO, lift a brake, and compare our routes with CCP's documents."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import typer
 
 from ..clock import SystemClock
 from ..errors import Unavailable, UnknownBrake
+from ..settings.contact import require_contact
 from .audited import audited
+from .exits import ExitCode
 from .options import Json, Yes, confirm
 from .report import ago, console, moment, now_ms, print_json, print_line, print_result, table
 from .session import settings
 
 if TYPE_CHECKING:
     from ..esi.limits import Bucket, Limiter, LimitsState
+    from ..esi.spec_check import SpecCheck
 
 group = typer.Typer(help="Show what stops requests to ESI and SSO; lift a brake.", invoke_without_command=True)
 
@@ -62,9 +65,31 @@ def forget(yes: Yes = False, json: Json = False) -> None:
     print_result({"success": True, "groups": names}, found, json=json)
 
 
+@group.command()
+def check(json: Json = False) -> None:
+    """Compare our routes with CCP's documents now, as the schedule does weekly; the exit code is 1 if they differ."""
+    from ..app import open_esi
+    from ..esi import EsiError, http_session
+    from ..esi.spec_check import check as compare
+
+    current, clock = settings(), SystemClock()
+    require_contact(current)
+    try:
+        with _limiter() as limiter:
+            http = http_session(current.esi_user_agent)
+            found = compare(open_esi(current, clock, limiter, http), limiter.client, clock)
+    except EsiError as error:
+        raise Unavailable(str(error)) from error
+    if json:
+        print_json(found.as_json())
+    else:
+        _print_check(found)
+    raise typer.Exit(ExitCode.FAILED if found.differences else ExitCode.OK)
+
+
 @contextlib.contextmanager
 def _limiter() -> Iterator[Limiter]:
-    from ..app import open_limiter
+    from ..esi.limits import open_limiter
 
     try:
         yield open_limiter(settings(), SystemClock())
@@ -77,6 +102,12 @@ def _stopped_by(name: str) -> str:
     kind, _, what = name.partition(":")
     general = {"esi": "everything to ESI", "sso": "every token refresh", "tokens": "every request with a token"}
     return general.get(kind) or f"{kind} {what}"
+
+
+def _print_check(found: SpecCheck) -> None:
+    print_line(f"We use compatibility date {found.compatibility_date}; CCP's newest is {found.newest_date}.")
+    for each in found.differences or ["CCP's documents and our routes agree: freshness, rate groups and cache modes."]:
+        print_line(each)
 
 
 def _print(state: LimitsState) -> None:
@@ -106,7 +137,7 @@ def _print(state: LimitsState) -> None:
         if brake.remedy:
             print_line(f"{brake.name}: {brake.remedy}.")
     _print_buckets("BUCKET WITHOUT ROOM", state.starving, now)
-    _print_buckets("BUCKET, HALF USED OR MORE", [each for each in state.fullest if each not in state.starving], now)
+    _print_buckets("BUCKET, HALF USED OR MORE", [each for each in state.busy if each not in state.starving], now)
 
 
 def _print_buckets(heading: str, buckets: list[Bucket], now: float) -> None:

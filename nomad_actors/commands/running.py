@@ -17,6 +17,7 @@ from .. import logs
 from ..errors import CannotStart, Unavailable
 from ..processes.program import ProgramExit, begin, settings_or_exit
 from ..settings.admin_tokens import require_tokens_beyond_loopback
+from ..settings.contact import require_contact
 from ..settings.secret_url import SecretUrl
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def everything() -> None:
     with settings_or_exit() as settings:
         begin(settings)
         require_tokens_beyond_loopback(settings)
+        require_contact(settings)
         environ = dict(os.environ)
         from ..processes.own_redis import own_redis
         from ..processes.supervisor import Supervisor

@@ -67,7 +67,8 @@ class EsiClient:
             "User-Agent": user_agent,
             "X-Compatibility-Date": COMPATIBILITY_DATE,
         }
-        for group in GROUPS:
+        # META: what ESI says about itself.
+        for group in (*GROUPS, "META"):
             declare_esi_group(group)
 
     def get(

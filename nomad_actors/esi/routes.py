@@ -47,6 +47,8 @@ class Route:
     #: Whether it can hardly change while the player is offline, and is then requested less often.
     rests_offline: bool = False
     query: tuple[tuple[str, str], ...] = ()
+    #: What ends a response's freshness, by CCP's name: its age, or an event.
+    cache_mode: str = "ttl-based"
 
     def path(self, character_id: int) -> str:
         """Return the path for a character."""
@@ -65,6 +67,7 @@ def _route(
     dataset: str = "",
     rests_offline: bool = False,
     query: tuple[tuple[str, str], ...] = (),
+    cache_mode: str = "ttl-based",
 ) -> Route:
     return Route(
         name=_PREFIX + suffix,
@@ -78,6 +81,7 @@ def _route(
         shape=SHAPES[suffix],
         rests_offline=rests_offline,
         query=query,
+        cache_mode=cache_mode,
     )
 
 
@@ -90,10 +94,11 @@ _READ_SKILLS = "esi-skills.read_skills.v1"
 _READ_MAIL = "esi-mail.read_mail.v1"
 _READ_ORDERS = "esi-markets.read_character_orders.v1"
 _READ_NOTIFICATIONS = "esi-characters.read_notifications.v1"
+_EVENTS = "event-based"
 _COMPLETED = (("include_completed", "true"),)
 
 _ALL: tuple[Route, ...] = (
-    _route(_OVERVIEW, "", None, 86_400, None, dataset="character"),
+    _route(_OVERVIEW, "", None, 86_400, None, dataset="character", cache_mode=_EVENTS),
     _route(
         _OVERVIEW,
         "/location",
@@ -128,8 +133,16 @@ _ALL: tuple[Route, ...] = (
     _route(_WALLET, "/wallet/journal", _READ_WALLET, 3_600, "char-wallet", paging="x-pages"),
     _route(_WALLET, "/wallet/transactions", _READ_WALLET, 3_600, "char-wallet", paging="from_id"),
     _route(_WALLET, "/loyalty/points", "esi-characters.read_loyalty.v1", 3_600, "char-wallet"),
-    _route(_SKILLS, "/skills", _READ_SKILLS, 60, "char-detail", interval_seconds=600),
-    _route(_SKILLS, "/skillqueue", "esi-skills.read_skillqueue.v1", 60, "char-detail", interval_seconds=600),
+    _route(_SKILLS, "/skills", _READ_SKILLS, 60, "char-detail", interval_seconds=600, cache_mode=_EVENTS),
+    _route(
+        _SKILLS,
+        "/skillqueue",
+        "esi-skills.read_skillqueue.v1",
+        60,
+        "char-detail",
+        interval_seconds=600,
+        cache_mode=_EVENTS,
+    ),
     _route(_SKILLS, "/attributes", _READ_SKILLS, 120, "char-detail", interval_seconds=3_600),
     _route(_ASSETS, "/assets", "esi-assets.read_assets.v1", 3_600, "char-asset", paging="x-pages"),
     _route(_ASSETS, "/blueprints", "esi-characters.read_blueprints.v1", 3_600, "char-industry", paging="x-pages"),

@@ -14,7 +14,7 @@ from ..findings import Area, Finding, Severity
 from ..logs import redact
 from ..queues import Queues
 from ..scheduler.status import SchedulerSnapshot
-from . import file_checks, host, queue_checks, queue_limits, redis_checks, schedule_checks
+from . import esi_checks, file_checks, host, queue_checks, queue_limits, redis_checks, schedule_checks
 from .installation import Installation
 from .models import Check, DoctorReport, Health, PartHealth, QueueHealth, ScheduleHealth, WorkerHealth
 from .queue_checks import START_WORKERS
@@ -32,6 +32,7 @@ ON_REDIS: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("records", Area.QUEUES, queue_checks.records),
     ("queues", Area.QUEUES, queue_checks.moving),
     ("health", Area.QUEUES, queue_limits.limits),
+    ("esi limits", Area.ESI, esi_checks.limits),
 )
 ON_THE_HOST: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("redis log", Area.REDIS, redis_checks.own_log),
@@ -44,6 +45,7 @@ ON_THE_DATABASE: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("token keys", Area.DATABASE, file_checks.token_keys),
     ("database rows", Area.DATABASE, host.rows),
     ("rows set aside", Area.DATABASE, host.set_aside),
+    ("esi data", Area.ESI, esi_checks.data),
 )
 
 
@@ -140,6 +142,7 @@ def system_health(report: Report, queues: Queues, scheduler: SchedulerSnapshot) 
         workers=WorkerHealth(total=len(names), active=len(names) - len(unserved), issues=_issues(report, Area.WORKERS)),
         redis=PartHealth(issues=_issues(report, Area.REDIS)),
         database=PartHealth(issues=_issues(report, Area.DATABASE)),
+        esi=PartHealth(issues=_issues(report, Area.ESI)),
         host=PartHealth(issues=_issues(report, Area.HOST)),
     )
 

@@ -49,9 +49,13 @@ def database(installation: Installation) -> Iterator[Finding]:
 
 
 def rows(installation: Installation) -> Iterator[Finding]:
-    """Report rows that were edited by hand."""
-    with _whole_database(installation) as database:
-        if database and database.is_sqlite and (found := invalid_rows(database)):
+    """Report rows that were edited by hand. It reads all rows, so the polled health endpoint skips it."""
+    if installation.database is not None:
+        return
+    with current_database(installation) as database:
+        if database is None or not database.is_sqlite:
+            return
+        if found := invalid_rows(database):
             cause = f"these rows have values that do not fit their columns and are left out: {', '.join(found)}"
             fix = "correct or delete them; they were edited by hand"
             yield Finding("database rows", Severity.WARNING, redact(cause), fix)
@@ -59,21 +63,13 @@ def rows(installation: Installation) -> Iterator[Finding]:
 
 def set_aside(installation: Installation) -> Iterator[Finding]:
     """Report rows of ESI's responses that could not be stored."""
-    with _whole_database(installation) as database:
+    if installation.database is not None:
+        # It reads all rows, so the polled health endpoint skips it.
+        return
+    with current_database(installation) as database:
         for each in set_aside_now(database) if database else ():
             if database and each.rows:
                 yield _set_aside(each, latest_reason(database, each.route))
-
-
-@contextlib.contextmanager
-def _whole_database(installation: Installation) -> Iterator[Database | None]:
-    """Yield the database for checks that read all rows, which the polled health endpoint skips; None to skip it."""
-    if installation.database is not None:
-        yield None
-        return
-    with contextlib.closing(Database(installation.settings.database_url, wait_ms=WAIT_MS)) as database:
-        is_missing = database.is_sqlite and not _exists(Path(database.url.database or ""))
-        yield database if not is_missing and database.schema().is_current else None
 
 
 def _set_aside(found: SetAsideRows, reason: str | None) -> Finding:
@@ -85,6 +81,17 @@ def _set_aside(found: SetAsideRows, reason: str | None) -> Finding:
         "they leave this count when ESI sends them correctly; if they stay, install the newest release"
     )
     return Finding(name, Severity.WARNING, cause, fix, subject=found.route)
+
+
+@contextlib.contextmanager
+def current_database(installation: Installation) -> Iterator[Database | None]:
+    """Yield the open database, or one for the time of a check; None if it would have to be created or migrated."""
+    if installation.database is not None:
+        yield installation.database
+        return
+    with contextlib.closing(Database(installation.settings.database_url, wait_ms=WAIT_MS)) as database:
+        exists = not database.is_sqlite or _exists(Path(database.url.database or ""))
+        yield database if exists and database.schema().is_current else None
 
 
 def _missing(where: str, database: Database, installation: Installation) -> Finding | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,8 @@ from ..broker import JobBroker
 from ..broker.client.server import ServerFacts
 from ..broker.errors import WrongKeyType
 from ..clock import Clock
+from ..esi.limits import LimitsState, open_limiter
+from ..esi.spec_check import SpecCheck, read_check
 from ..queues import Queues
 from ..queues.across_queues import read_snapshots
 from ..queues.job import Job
@@ -19,6 +22,9 @@ from ..scheduler.status import SchedulerSnapshot, read_scheduler
 from ..settings import Settings
 from ..store.database import Database
 from ..thresholds import ALERTS, DOCTOR, DoctorThresholds
+
+#: A person waits for the result.
+_LIMITS_MS = 2_000
 
 #: The first jobs of a queue by state.
 Sample = Mapping[str, Sequence[Job]]
@@ -54,6 +60,13 @@ class Installation:
     @cached_property
     def scheduler(self) -> SchedulerSnapshot:
         return read_scheduler(self.queues, self.clock)
+
+    @cached_property
+    def esi_limits(self) -> tuple[LimitsState, SpecCheck | None]:
+        """What stops requests to ESI and SSO now, and the last comparison with CCP's documents."""
+        limiter = open_limiter(self.settings, self.clock, deadline_ms=_LIMITS_MS)
+        with contextlib.closing(limiter.client):
+            return limiter.state(), read_check(limiter.client)
 
     @cached_property
     def overruns(self) -> Mapping[str, Sequence[Overrun]]:

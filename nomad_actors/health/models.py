@@ -120,7 +120,7 @@ class WorkerHealth(ResponseModel):
 
 
 class PartHealth(ResponseModel):
-    """The problems of Redis, the database or the host."""
+    """The problems of Redis, the database, ESI or the host."""
 
     issues: list[str]
 
@@ -134,6 +134,7 @@ class Health(ResponseModel):
     workers: WorkerHealth
     redis: PartHealth
     database: PartHealth
+    esi: PartHealth
     host: PartHealth
 
 

@@ -18,6 +18,9 @@ from ..broker.client.slots import Slot
 from ..broker.endings import Outcome
 from ..broker.records.stats import UNKNOWN_ACTOR, Totals
 from ..clock import Clock
+from ..esi import ROUTES
+from ..esi.limits import Limiter
+from ..esi.spec_check import read_check
 from ..metrics.definitions import REGISTRY
 from ..metrics.exposition import ScrapeCollector, gauge, joined
 from ..queues import Queues
@@ -27,24 +30,28 @@ from ..queues.snapshot import QueueSnapshot, readable
 from ..scheduler import status
 from ..scheduler.changes import ScheduleState
 from ..store import Store
-from ..store.set_aside import SetAsideRows, set_aside_now
+from ..store.route_status import count_late, count_refusals
+from ..store.set_aside import SetAsideRows
+from .esi_families import data_families, limits_families
 from .queue_families import queue_families
+from .stale_routes import moment
 
 #: Prometheus waits ten seconds for the scrape; a slower Redis counts as unreadable.
 REDIS_SECONDS: Final = 5.0
+_DAY_MS: Final = 86_400_000
 
 
-def scraped(broker: JobBroker, queues: Queues, store: Store, clock: Clock) -> CollectorRegistry:
+def scraped(broker: JobBroker, queues: Queues, store: Store, limiter: Limiter, clock: Clock) -> CollectorRegistry:
     """Return the metrics of this process and those that each scrape reads from Redis and the database.
 
     Only the admin exports the latter: they must not be summed over several admins.
     """
     sources = {
-        "redis": lambda: families_of_redis(broker, queues, clock),
-        "database": lambda: [
-            *database_families(store.logins.counts(), store.documents.oldest_synced_ms(), clock.now_ms()),
-            set_aside_family(set_aside_now(store.database)),
+        "redis": lambda: [
+            *families_of_redis(broker, queues, clock),
+            *limits_families(limiter.state(), read_check(limiter.client), clock.now_ms()),
         ],
+        "database": lambda: families_of_database(store, clock),
     }
     return joined(REGISTRY, ScrapeCollector(sources))
 
@@ -56,6 +63,20 @@ def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[M
         overruns, attempts = read_overruns(queues, snapshots), _attempts(broker, snapshots)
         scheduler = status.read_scheduler(queues, clock)
     return [*queue_families(snapshots, overruns, attempts), *schedule_families(scheduler), *server_families(server)]
+
+
+def families_of_database(store: Store, clock: Clock) -> Iterable[Metric]:
+    """Return the metrics that are read from the database; raises `Unavailable`."""
+    now = moment(clock)
+    scopes = {name: route.scopes for name, route in ROUTES.items()}
+    return [
+        *database_families(store.logins.counts(), store.documents.oldest_synced_ms(), now.now_ms),
+        *data_families(
+            count_late(store.database, now, scopes),
+            count_refusals(store.database, now.now_ms),
+            store.logins.count_rejected_since(now.now_ms - _DAY_MS),
+        ),
+    ]
 
 
 def schedule_families(scheduler: status.SchedulerSnapshot) -> Iterable[Metric]:

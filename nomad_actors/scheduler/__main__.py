@@ -11,6 +11,7 @@ from ..metrics.definitions import REGISTRY, SCHEDULER
 from ..metrics.exposition import joined
 from ..metrics.server import serve_or_log
 from ..processes.program import begin, settings_or_exit
+from ..settings.contact import require_contact
 from .book import Schedules
 from .process import SlotScheduler
 
@@ -24,6 +25,7 @@ def main() -> None:
     """Fire the schedules until SIGTERM or SIGINT; exit with the codes of `settings_or_exit` and `require_redis`."""
     with settings_or_exit() as settings:
         begin(settings)
+        require_contact(settings)
         # The scheduler adds jobs and runs none, so it needs no token key, no database and no client secret.
         app = open_queues(settings)
     error_reports.start(settings.sentry_dsn.get_secret_value(), service="scheduler")

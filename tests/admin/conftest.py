@@ -19,6 +19,7 @@ from chaos.conforming import Conforming
 from nomad_actors.app import AdminAccess
 from nomad_actors.broker import JobBroker
 from nomad_actors.clock import Clock, SystemClock
+from nomad_actors.esi.limits import open_limiter
 from nomad_actors.health.scrape import scraped
 from nomad_actors.jobs import SCHEDULES
 from nomad_actors.queues import Queues, current_job
@@ -111,14 +112,23 @@ def make_app(
     """Return an application with its queues in the Redis at `url` and its database in `directory`."""
     gate.clear()
     url_of_database = SecretUrl(put_database(directory / "database" / "nomad.db"))
-    settings = replace(settings or Settings(), var_dir=directory / "var", database_url=url_of_database)
+    settings = replace(
+        settings or Settings(),
+        redis_url=SecretUrl(url),
+        var_dir=directory / "var",
+        database_url=url_of_database,
+        # Not CCP's address, where requests stop during the daily downtime.
+        esi_base_url="http://127.0.0.1:1",
+    )
     clock = clock or SystemClock()
     store = Store(url_of_database, cipher=TokenCipher(["a key for tests"]), clock=clock)
     broker = JobBroker(url=url, connection_class=connection_class)
-    queues = Queues(broker, settings=Settings(), clock=SystemClock())
+    queues = Queues(broker, settings=replace(Settings(), redis_url=SecretUrl(url)), clock=SystemClock())
     for name in QUEUES:
         queues.register(job_type_of(name))
-    return AdminApp(settings, clock, broker, queues, store, scraped(broker, queues, store, clock))
+    limiter = open_limiter(settings, clock, deadline_ms=1_500)
+    registry = scraped(broker, queues, store, limiter, clock)
+    return AdminApp(settings, clock, broker, queues, store, limiter, registry)
 
 
 def job_type_of(queue: str) -> JobType:

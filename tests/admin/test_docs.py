@@ -31,6 +31,8 @@ from .conftest import AdminApp
 PAGE = (Path(__file__).parents[2] / "docs" / "admin-api.md").read_text()
 #: Endpoints for people, not for programs.
 PAGES = ("pages", "static")
+#: Parameters that the page calls `:id`.
+IDS = ("jobId", "characterId")
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def document(operator: FlaskClient) -> dict[str, Any]:
 
 def test_the_page_lists_every_endpoint_and_no_other(web: Flask) -> None:
     documented = set(re.findall(r"^\| (GET|POST|PUT|DELETE) \| `([^`]+)` \|", PAGE, re.MULTILINE))
-    names = {"job_id": "id", "filename": "file"}
+    names = {"job_id": "id", "character_id": "id", "filename": "file"}
 
     def written(rule: str) -> str:
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: f":{names.get(found[1], found[1])}", rule)
@@ -65,7 +67,10 @@ def test_the_document_has_every_endpoint_except_html_pages(document: dict[str, A
     documented = set(re.findall(r"^\| (GET|POST|PUT|DELETE) \| `([^`]+)` \|", PAGE, re.MULTILINE))
     documented = {(method, path) for method, path in documented if not _is_page(path)}
     declared_paths = {
-        (method.upper(), re.sub(r"{(\w+)}", lambda found: f":{'id' if found[1] == 'jobId' else found[1]}", path))
+        (
+            method.upper(),
+            re.sub(r"{(\w+)}", lambda found: f":{'id' if found[1] in ('jobId', 'characterId') else found[1]}", path),
+        )
         for path, operations in document["paths"].items()
         for method in operations
     }

@@ -25,6 +25,7 @@ def test_a_healthy_system_answers_200(operator: FlaskClient, app: AdminApp) -> N
         "workers": {"total": 4, "active": 4, "issues": []},
         "redis": {"issues": []},
         "database": {"issues": []},
+        "esi": {"issues": []},
         "host": {"issues": []},
     }
 

@@ -32,6 +32,7 @@ TOKEN = "a-token-of-the-tests-alone"
 #: Required variables of `.env`; the others have defaults.
 ENV = {
     "POSTGRES_PASSWORD": "secret",
+    "ESI_USER_AGENT": "nomad-tests/1 (tests@example.com)",
     "GRAFANA_PASSWORD": "secret",
     "NOMAD_TOKEN_KEYS": secrets.token_urlsafe(32),
     "REDIS_PASSWORD": secrets.token_hex(24),

@@ -36,6 +36,7 @@ def test_served_queues_without_problems_are_healthy(queues: Queues, broker: JobB
         "workers": {"total": 2, "active": 2, "issues": []},
         "redis": {"issues": []},
         "database": {"issues": []},
+        "esi": {"issues": []},
         "host": {"issues": []},
     }
 

@@ -27,6 +27,7 @@ _TESTS = {
     "queues.yml": ("queues",),
     "schedules.yml": ("schedules",),
     "services.yml": ("services",),
+    "esi.yml": ("esi",),
     "missing.yml": ("missing",),
 }
 #: By how much a threshold moves.

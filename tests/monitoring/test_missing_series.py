@@ -24,6 +24,7 @@ WATCHED: dict[str, tuple[str, tuple[str, ...]]] = {
     "nomad_queue_paused": ("queue", QUEUES),
     "nomad_queue_workers": ("queue", QUEUES),
     "nomad_schedule_enabled": ("schedule", SCHEDULES),
+    "nomad_esi_brake_seconds": ("kind", ("refused",)),
     "nomad_schedulers": ("state", ("live",)),
     "nomad_redis_memory_bytes": ("", ("",)),
     "nomad_redis_memory_limit_bytes": ("", ("",)),

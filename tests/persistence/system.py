@@ -17,7 +17,12 @@ from nomad_actors.scheduler import Schedules
 from nomad_actors.settings import Settings
 from nomad_actors.testing import running
 
-MODULES = {"NOMAD_MODULES": "chaos.kept_jobs", "NOMAD_KEEP_COMPLETED_KEPT": "3/1h", "NOMAD_SHUTDOWN_MS": "1000"}
+MODULES = {
+    "NOMAD_MODULES": "chaos.kept_jobs",
+    "NOMAD_KEEP_COMPLETED_KEPT": "3/1h",
+    "NOMAD_SHUTDOWN_MS": "1000",
+    "ESI_USER_AGENT": "nomad-tests/1 (tests@example.com)",
+}
 
 
 @contextlib.contextmanager

@@ -185,4 +185,5 @@ def test_the_schedules_of_our_job_types_have_not_changed() -> None:
         "esi-data-refresh": ("*/5 * * * *", {"sweep": True, "spread_seconds": 240}, "esi-refresh"),
         "historical-data-collection": ("54 4 * * *", {"sweep": True, "spread_seconds": 14_400}, "historical-data"),
         "cache-cleanup": ("0 3 * * *", {"type": "expired", "then_lru": True}, "cache-cleanup"),
+        "esi-check": ("23 4 * * 2", {}, "esi-refresh"),
     }

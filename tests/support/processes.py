@@ -25,6 +25,8 @@ def environ_for(directory: Path, redis_url: str, **more: str) -> dict[str, str]:
         "NOMAD_VAR_DIR": str(directory / "var"),
         "NOMAD_METRICS_PORT": "0",
         "ADMIN_PORT": "0",
+        # Without a contact no worker starts, even if it sends nothing.
+        "ESI_USER_AGENT": "nomad-tests/1 (tests@example.com)",
         **more,
     }
 

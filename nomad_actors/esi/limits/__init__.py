@@ -7,9 +7,11 @@ attempt is spent.
 from .brakes import Brake, Outcome, outcome_of
 from .flights import flight
 from .limiter import DOWNTIME_MS, Limiter, Reservation
-from .state import BrakeState, Bucket, LimitsState
+from .opening import open_limiter
+from .state import BRAKE_KINDS, BrakeState, Bucket, LimitsState
 
 __all__ = [
+    "BRAKE_KINDS",
     "DOWNTIME_MS",
     "Brake",
     "BrakeState",
@@ -19,5 +21,6 @@ __all__ = [
     "Outcome",
     "Reservation",
     "flight",
+    "open_limiter",
     "outcome_of",
 ]

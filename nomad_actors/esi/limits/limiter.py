@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from ...clock import Clock
+from ...errors import Unavailable
 from ...logs import get_logger
 from ...metrics.definitions import ESI_NOT_SENT
 from ..errors import NotSent
@@ -279,8 +280,14 @@ class Limiter:
         return self._groups.forget()
 
     def state(self) -> LimitsState:
-        """Return the brakes in force, the error limit, buckets without room and the requests under way."""
-        return read_state(self.client, self._clock)
+        """Return the brakes in force, the error limit, buckets without room and the requests under way.
+
+        Raises `Unavailable`.
+        """
+        try:
+            return read_state(self.client, self._clock, concurrency=self._concurrency, sso_concurrency=SSO_CONCURRENCY)
+        except redis.RedisError as error:
+            raise Unavailable(f"the limits are in Redis, which does not answer: {error}") from error
 
     def _log_brake(self, brake: Brake, until_ms: int) -> None:
         seconds = round((until_ms - self._clock.now_ms()) / 1000)

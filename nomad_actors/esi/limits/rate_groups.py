@@ -22,6 +22,7 @@ _TOKENS = {
     "char-asset": 1800,
     "char-industry": 600,
     "char-notification": 15,
+    "meta": 150,
 }
 _WINDOW_MS = 900_000
 #: For a group that ESI named without its tokens; the smallest that CCP uses.

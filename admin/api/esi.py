@@ -1,0 +1,166 @@
+"""What stops requests to ESI and SSO now, and how current each character's data is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from flask import Blueprint
+from pydantic import Field
+
+from nomad_actors.errors import BadInput, JobNotFound, Unavailable
+from nomad_actors.esi import ROUTES, Route
+from nomad_actors.esi.limits import BrakeState
+from nomad_actors.health.stale_routes import moment, why_stale
+from nomad_actors.queues.across_queues import read_snapshots
+from nomad_actors.queues.search import MAX_LIMIT
+from nomad_actors.store import route_status
+from nomad_actors.store.route_status import CharacterFilter, CharacterStatus, Moment, RouteStatus
+
+from ..current_app import all_queues, application
+from ..inputs import Input
+from .declared import InPath, declared
+from .models import (
+    CharacterDetails,
+    CharacterPage,
+    CharacterRoute,
+    CharacterSummary,
+    EsiState,
+    EsiSwitch,
+    Refusal,
+    Refusals,
+)
+
+api = Blueprint("esi", __name__, url_prefix="/admin/jobs")
+
+#: Larger than every id of a character, user or offset.
+_MAX_ID = 10**15 - 1
+#: A rank and a character's id.
+_CURSOR = re.compile(r"([0-9])\.(-?[0-9]{1,18})")
+#: The fields of a route whose names differ from those of its columns, or that may be missing.
+_COLUMNS = {
+    "last_attempt_ms": "attempted_ms",
+    "last_success_ms": "synced_ms",
+    "data_as_of_ms": "as_of_ms",
+    "changed_ms": "changed_ms",
+    "fresh_until_ms": "fresh_until_ms",
+    "next_due_ms": "next_due_ms",
+    "refused_until_ms": "refused_until_ms",
+    "error": "error",
+    "request_id": "request_id",
+}
+
+
+class RefusalsQuery(Input):
+    """A page of the refusals."""
+
+    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
+    cursor: int = Field(default=0, ge=0, le=_MAX_ID, description="`refusals.nextCursor` of the previous response")
+
+
+class CharactersQuery(Input):
+    """Filter of the characters."""
+
+    state: Literal["active", "needs_login", "sold"] | None = Field(default=None, description="by default all")
+    user_id: int | None = Field(default=None, ge=0, le=_MAX_ID)
+    q: str = Field(default="", max_length=100, description="a part of the name, or the id")
+    limit: int = Field(default=50, ge=1, le=MAX_LIMIT)
+    cursor: str = Field(default="", description="`nextCursor` of the previous response")
+
+
+def _character_id(text: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise JobNotFound(f"no character has the id {text!r:.80}")
+    return int(text)
+
+
+CharacterId = Annotated[int, InPath("a character's id; one that was sold has a negative one", _character_id)]
+
+
+@api.get("/esi")
+@declared(EsiState)
+def esi(query: RefusalsQuery) -> EsiState:
+    """Show what may be sent to ESI and SSO now: the common pause, limits, buckets, brakes and refusals."""
+    switch = EsiSwitch.of(all_queues().esi_queues(), read_snapshots(all_queues()))
+    fields = {name: getattr(switch, name) for name in EsiSwitch.model_fields}
+    return EsiState(**fields, limits=application().limiter.state(), refusals=_refusals(query))
+
+
+def _refusals(query: RefusalsQuery) -> Refusals | None:
+    database, now_ms = application().store.database, application().clock.now_ms()
+    try:
+        counts = route_status.count_refusals(database, now_ms)
+        found = route_status.read_refusals(database, now_ms, limit=query.limit + 1, offset=query.cursor)
+    except Unavailable:
+        # Limits and brakes are what an operator looks for while the database is away too.
+        return None
+    newest = [
+        Refusal(
+            character_id=each.character_id,
+            endpoint=each.route,
+            until_ms=each.until_ms,
+            refusals=each.refusals,
+            reason=each.reason,
+            request_id=each.request_id,
+        )
+        for each in found[: query.limit]
+    ]
+    more = str(query.cursor + query.limit) if len(found) > query.limit else None
+    return Refusals(total=sum(counts.values()), by_endpoint=counts, newest=newest, next_cursor=more)
+
+
+@api.get("/characters")
+@declared(CharacterPage)
+def characters(query: CharactersQuery) -> CharacterPage:
+    """List characters with the numbers of their routes, those that need attention first."""
+    database, now = application().store.database, moment(application().clock)
+    chosen = CharacterFilter(state=query.state, user_id=query.user_id, text=query.q or None)
+    found, after = route_status.read_characters(
+        database, now, chosen, limit=query.limit, after=_after(query.cursor) if query.cursor else None
+    )
+    return CharacterPage.model_construct(
+        characters=[CharacterSummary.of(each) for each in found],
+        total=route_status.count_characters(database, chosen),
+        next_cursor=None if after is None else f"{after[0]}.{after[1]}",
+    )
+
+
+def _after(cursor: str) -> tuple[int, int]:
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise BadInput(f"cursor {cursor!r:.80} is invalid (allowed: `nextCursor` of a response)")
+    return int(match[1]), int(match[2])
+
+
+@api.get("/characters/<character_id>")
+@declared(CharacterDetails)
+def character(character_id: CharacterId) -> CharacterDetails:
+    """Show one character with each route: last attempt and success, next due, and why its data is not current."""
+    now = moment(application().clock)
+    found = route_status.read_character(application().store.database, now, character_id)
+    if found is None:
+        raise JobNotFound(f"no character has the id {character_id}; it never logged in")
+    status, routes = found
+    brakes, by_route = application().limiter.state().brakes, {each.route: each for each in routes}
+    endpoints = [_route(route, by_route.get(route.name), status, brakes, now) for route in ROUTES.values()]
+    summary = CharacterSummary.of(status)
+    fields = {name: getattr(summary, name) for name in CharacterSummary.model_fields}
+    return CharacterDetails(**fields, scopes=sorted(status.scopes), endpoints=endpoints)
+
+
+def _route(
+    route: Route, status: RouteStatus | None, character: CharacterStatus, brakes: Sequence[BrakeState], now: Moment
+) -> CharacterRoute:
+    why = why_stale(route, status, character, brakes, now)
+    # A route that was never requested has no status.
+    fields: dict[str, Any] = {name: getattr(status, column, None) for name, column in _COLUMNS.items()}
+    fields |= {name: getattr(status, name, 0) for name in ("failures", "refusals", "set_aside")}
+    return CharacterRoute(
+        endpoint=route.name,
+        dataset=route.dataset,
+        is_stale=why is not None,
+        why_stale=why,
+        is_subscribed=status is not None and (status.asked_ms or 0) >= now.asked_since_ms,
+        **fields,
+    )
