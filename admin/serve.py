@@ -31,12 +31,8 @@ LIMITS = Limits(
 GRACEFUL_SECONDS = 10.0
 
 
-class PortUnavailable(CannotStart):
-    """Raised if the admin cannot listen on its port; the text says what to do."""
-
-
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket, or raise `PortUnavailable`; port 0 means a free port."""
+    """Return a listening socket, or raise `CannotStart`; port 0 means a free port."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=128)
@@ -46,7 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
         else:
             problem = f"cannot be opened ({error})"
             fix = "set ADMIN_HOST to an address of this host and ADMIN_PORT to a free port"
-        raise PortUnavailable(f"port {port} on {host} {problem}", fix) from error
+        raise CannotStart(f"port {port} on {host} {problem}", fix) from error
 
 
 def base_url(listener: socket.socket) -> str:

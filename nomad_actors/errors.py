@@ -2,21 +2,20 @@
 
 NomadError
 ├── SettingsError            an environment variable is wrong
-├── WrongEntry               settings/admin_tokens.py
-├── WrongRedisUrl            settings/redis_urls.py
+├── WrongValue               the value of one is; says why without repeating it
 ├── BadInput                 a caller's value is refused; carries what is accepted
 │   ├── BadCursor            broker/client/finder.py
+│   ├── BadOption            broker/errors.py
+│   ├── KeyReused            broker/errors.py
 │   ├── BadPayload
-│   ├── KeyConflict          an idempotency key was used for another call
 │   └── UnknownName          says the nearest names
 │       ├── UnknownQueue
 │       ├── UnknownJobType
 │       ├── UnknownSchedule
 │       └── UnknownState
-├── JobNotFound              no such job in this queue
-│   └── OperationNotFound    queues/bulk/operations.py
+├── JobNotFound              no such job or bulk operation in this queue
 ├── WrongState               the job's state does not allow the action
-│   └── QueueIsFull          the queue takes no more jobs
+│   └── QueueFull            broker/errors.py
 ├── TryLater                 it can be had later; says when, and a job that meets it is deferred until then
 │   ├── EsiUnavailable       esi/errors.py
 │   ├── NotSent              esi/errors.py
@@ -34,8 +33,7 @@ NomadError
 ├── CannotStart              a program cannot start until somebody changes something
 │   ├── Unusable
 │   ├── KeyIsLost            store/login_keys.py
-│   ├── NoRedisProgram       processes/local_redis.py
-│   └── PortUnavailable      admin/serve.py
+│   └── NoRedisProgram       processes/local_redis.py
 ├── NoRedisServer            processes/local_redis.py
 │   └── NoRedisProgram
 ├── RunsAlready              processes/own_redis.py
@@ -87,6 +85,10 @@ class SettingsError(NomadError):
         # An environment may contain bytes that are not UTF-8; the message must be writable anyway.
         self.problems = tuple(each.encode(errors="backslashreplace").decode() for each in problems)
         super().__init__("\n".join(self.problems))
+
+
+class WrongValue(NomadError, ValueError):
+    """Raised for an invalid value that may contain secrets; says what is wrong with it without repeating it."""
 
 
 class BadInput(NomadError):
@@ -141,19 +143,11 @@ class UnknownState(UnknownName):
 
 
 class JobNotFound(NomadError):
-    """Raised if a queue has no job with this id."""
+    """Raised if a queue has no job, or no bulk operation, with this id."""
 
 
 class WrongState(NomadError):
     """Raised if the state of a job does not allow the action."""
-
-
-class QueueIsFull(WrongState):
-    """Raised if jobs are added to a queue that is full; none of them was added."""
-
-
-class KeyConflict(BadInput):
-    """Raised if an idempotency key was used for another call; the message names the job of that call."""
 
 
 class TryLater(NomadError):

@@ -23,7 +23,7 @@ from ..errors import BadInput, UnknownJobType, UnknownQueue
 from ..retention import Retention
 from ..settings import Settings
 from .job_type import JobType
-from .message import Target, messages_of, refusals
+from .message import Target, messages_of
 from .new_job import AddedJob, CallOptions, NewJob
 from .plain_actor import PlainActor
 from .policy import Backoff
@@ -138,8 +138,8 @@ class Queues:
     def add_job(self, queue: str, job_type: str, data: Any, **options: Unpack[CallOptions]) -> AddedJob:
         """Add one job; the job type provides the options that are not given.
 
-        Raises `UnknownQueue`, `UnknownJobType`, `BadPayload` or `BadInput` with what is allowed, `QueueIsFull`, or
-        `KeyConflict` for an idempotency key of another call; then nothing is enqueued. Raises `Unavailable` if Redis
+        Raises `UnknownQueue`, `UnknownJobType`, `BadPayload` or `BadInput` with what is allowed, `QueueFull`, or
+        `KeyReused` for an idempotency key of another call; then nothing is enqueued. Raises `Unavailable` if Redis
         does not respond.
         """
         return self.add_jobs([NewJob(queue=queue, job_type=job_type, data=data, **options)])[0]
@@ -157,8 +157,7 @@ class Queues:
         messages = messages_of(jobs, self._job_type_of, now_ms=self.clock.now_ms())
         if len(jobs) > 1 and any("idempotency_key" in job.options for job in jobs):
             raise BadInput("an idempotency key goes with one job alone; give each job a unique_key or a job_id instead")
-        with refusals():
-            added = self.broker.enqueue_many([(m, m.options.get("delay", 0)) for m in messages], once=once)
+        added = self.broker.enqueue_many([(m, m.options.get("delay", 0)) for m in messages], once=once)
         return [
             AddedJob(each.job_id, m.queue_name, each.state, m.options["priority"] if each.new else None, each.new)
             for m, each in zip(messages, added, strict=True)
@@ -175,9 +174,8 @@ class Queues:
 
         Raises the same errors as `add_job`, except `Unavailable`.
         """
-        with refusals():
-            (message,) = messages_of([job], self._scheduled, now_ms=self.clock.now_ms())
-            return self.broker.prepare(message)
+        (message,) = messages_of([job], self._scheduled, now_ms=self.clock.now_ms())
+        return self.broker.prepare(message)
 
     def pause_esi(self, *, reason: str = "", by: str = "", for_ms: int | None = None) -> list[str]:
         """Pause every queue that uses ESI, in addition to the queues' own pauses; return their names.

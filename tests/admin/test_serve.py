@@ -21,6 +21,7 @@ import requests
 
 from admin import serve
 from nomad_actors.app import open_queues
+from nomad_actors.errors import CannotStart
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.queues.bulk import BulkRequest, Operations
 from nomad_actors.queues.bulk.runner import POLL_SECONDS
@@ -172,7 +173,7 @@ def test_without_redis_it_starts_and_logs_what_to_do(tmp_path: Path, wait_until:
 
 
 def test_an_address_of_another_host_is_refused_with_a_remedy() -> None:
-    with pytest.raises(serve.PortUnavailable, match="ADMIN_HOST"):
+    with pytest.raises(CannotStart, match="ADMIN_HOST"):
         serve.listen("192.0.2.1", 0)
 
 
