@@ -192,9 +192,6 @@ class Table:
     doctor: DoctorThresholds
     alerts: AlertThresholds
 
-    def of_queue(self, name: str) -> Thresholds:
-        return self.by_queue.get(name, self.default)
-
 
 #: Times that do not pass faster in a test: how long a job runs, how much clocks differ, how often calendar schedules
 #: are due. No factor changes them.

@@ -9,6 +9,7 @@ import typer
 from ..clock import SystemClock
 from ..errors import BadInput, Unavailable, WrongValue
 from ..settings import Settings
+from ..settings.addresses import local_url
 from ..settings.admin_tokens import (
     OPERATOR,
     ROLES,
@@ -48,8 +49,7 @@ def _base_url(found: Settings, port: int | None) -> str:
     chosen = port or found.admin_port
     if not chosen:
         raise BadInput("ADMIN_PORT is 0, so the admin chose a free port: pass that with --port", accepted=["--port"])
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.admin_host, found.admin_host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{chosen}{found.admin_prefix}"
+    return local_url(found.admin_host, chosen) + found.admin_prefix
 
 
 def token(

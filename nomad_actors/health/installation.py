@@ -53,7 +53,7 @@ class Installation:
 
     @cached_property
     def scheduler(self) -> SchedulerSnapshot:
-        return read_scheduler(self.queues, self.clock)
+        return read_scheduler(self.queues)
 
     @cached_property
     def overruns(self) -> Mapping[str, Sequence[Overrun]]:

@@ -6,7 +6,8 @@ data, unknown names and invalid options an error names what is allowed, and noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -17,9 +18,12 @@ from typing_extensions import Unpack
 
 from ..broker.broker import JobBroker
 from ..broker.client.packed_job import PackedJob
+from ..broker.errors import Defer, PermanentError
+from ..broker.records import pack_result
 from ..broker.records.limits import PauseScope
+from ..broker.worker.lease import CURRENT
 from ..clock import Clock
-from ..errors import BadInput, UnknownJobType, UnknownQueue
+from ..errors import BadInput, BadPayload, TryLater, UnknownJobType, UnknownQueue
 from ..retention import Retention
 from ..settings import Settings
 from .job_type import JobType
@@ -28,7 +32,6 @@ from .new_job import AddedJob, CallOptions, NewJob
 from .plain_actor import PlainActor
 from .policy import Backoff
 from .queue import Queue
-from .runner import runner
 from .schedules.schedule import JobSchedule, Schedule
 
 
@@ -88,7 +91,7 @@ class Queues:
             time_limit=job_type.time_limit_ms,
             indexed=job_type.indexed,
         )
-        declare(runner(job_type, services))
+        declare(_runner(job_type, services))
         self._job_types[job_type.name] = job_type
 
     def take_plain_actor(self, actor: dramatiq.Actor[Any, Any]) -> None:
@@ -216,3 +219,37 @@ class Queues:
             return Backoff.parse(own).delay_after(attempts_made)
         job_type = self._job_types.get(message.actor_name)
         return job_type.backoff.delay_after(attempts_made) if job_type else chosen_ms
+
+
+def _runner(job_type: JobType, services: object | None) -> Callable[..., object]:
+    """Return the function of a job type's actor: it checks the data, calls `run` and stores the result with the job."""
+    arguments = (services,) if len(inspect.signature(job_type.run).parameters) > 1 else ()
+
+    def run(*args: Any, **data: Any) -> object:
+        if args:
+            raise PermanentError(
+                f"job type {job_type.name!r} takes named fields only, not {len(args)} positional arguments"
+            )
+        try:
+            payload = job_type.read(data)
+        except BadPayload as error:
+            raise PermanentError(str(error)) from error
+        try:
+            result = job_type.run(payload, *arguments)
+        except TryLater as error:
+            raise Defer(error.retry_after_seconds, str(error)) from error
+        if result is None and job_type.result is None:
+            return None
+        return _save_result(result.model_dump(mode="json"))
+
+    run.__name__ = job_type.name.replace("-", "_")
+    return run
+
+
+def _save_result(returned: object) -> object:
+    lease = CURRENT.get()
+    if lease is None or lease.message is None:
+        return returned
+    lease.result = pack_result(returned)
+    # Dramatiq warns if nothing uses a value; only the next step of a pipeline uses it.
+    return returned if lease.message.options.get("pipe_target") is not None else None

@@ -6,9 +6,8 @@ from .audit import Audit, AuditedRequest, AuditEntry
 from .cipher import TokenCipher, UndecryptableToken
 from .documents import Documents, DueRoute, RouteState
 from .history import EVERYTHING, Changes, UnexpectedRow, Window
-from .login_keys import ACTIVE, KeyIsLost
+from .login_keys import ACTIVE
 from .logins import NEEDS_LOGIN, Character, Login, LoginChanged
-from .migrate import SchemaTooNew
 from .sessions import AdminSession, AdminSessions, LinkUsed
 from .store import Store
 
@@ -25,12 +24,10 @@ __all__ = [
     "Character",
     "Documents",
     "DueRoute",
-    "KeyIsLost",
     "LinkUsed",
     "Login",
     "LoginChanged",
     "RouteState",
-    "SchemaTooNew",
     "Store",
     "TokenCipher",
     "UndecryptableToken",

@@ -72,7 +72,7 @@ class Logins:
     def check_keys(self) -> None:
         """Check that every working login can be decrypted.
 
-        Raises `KeyIsLost`, `Unavailable`.
+        Raises `CannotStart`, `Unavailable`.
         """
         with self._database.read() as connection:
             refuse_lost_keys(logins_by_key(connection), self._cipher.key_ids, self._cipher.source)
@@ -110,7 +110,7 @@ class Logins:
     ) -> None:
         """Save the tokens of a player's login: the character is active again and keeps its history.
 
-        Raises `KeyIsLost` if the key of other logins is missing, instead of using a second key; `Unavailable`.
+        Raises `CannotStart` if the key of other logins is missing, instead of using a second key; `Unavailable`.
         """
         if not self._keys_checked:
             self.check_keys()

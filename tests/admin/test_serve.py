@@ -27,6 +27,7 @@ from nomad_actors.queues.bulk import BulkRequest, Operations
 from nomad_actors.queues.bulk.runner import POLL_SECONDS
 from nomad_actors.queues.search import JobFilter
 from nomad_actors.settings import Settings
+from nomad_actors.settings.addresses import local_url
 from tests.support.operator import as_operator
 
 pytestmark = pytest.mark.slow
@@ -179,7 +180,7 @@ def test_an_address_of_another_host_is_refused_with_a_remedy() -> None:
 
 def test_the_base_url_of_a_wildcard_address_is_loopback() -> None:
     with serve.listen("0.0.0.0", 0) as listener:
-        assert serve.base_url(listener) == f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert local_url(*listener.getsockname()[:2]) == f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def test_it_runs_bulk_operations_unless_it_is_read_only(
