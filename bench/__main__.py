@@ -104,7 +104,7 @@ def _own_redis() -> Iterator[str]:
 
 def _child(system: System, scenario: str, url: str) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-m", "bench.child", system.name, scenario, url],
+        [sys.executable, "-m", "bench.scenarios", system.name, scenario, url],
         env={**os.environ, **system.environ},
         capture_output=True,
         text=True,
