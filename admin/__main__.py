@@ -10,8 +10,10 @@ from nomad_actors import logs
 from nomad_actors.app import AdminAccess, open_admin, redis_missing
 from nomad_actors.errors import Unavailable
 from nomad_actors.logs import error_reports
+from nomad_actors.processes import private_files
 from nomad_actors.processes.program import begin, settings_or_exit
 from nomad_actors.queues.bulk import Runner
+from nomad_actors.settings.addresses import local_url
 from nomad_actors.settings.admin_tokens import require_tokens_beyond_loopback
 from nomad_actors.store import local_token
 
@@ -24,10 +26,7 @@ REDIS_DEADLINE_MS = 1500
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve the admin until SIGTERM or SIGINT.
-
-    Exits with code 2 for wrong settings and 78 when its port is taken.
-    """
+    """Serve the admin until SIGTERM or SIGINT. Exits with code 2 for wrong settings and 78 when its port is taken."""
     parser = argparse.ArgumentParser(prog="python -m admin", description="Serve the admin: JSON API and pages.")
     parser.add_argument(
         "--ready-file", type=Path, metavar="PATH", help="write the base URL to PATH when the admin is ready"
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         require_tokens_beyond_loopback(settings)
         app = open_admin(settings, caller_deadline_ms=REDIS_DEADLINE_MS)
         listener = serve.listen(settings.admin_host, settings.admin_port)
-    url = serve.base_url(listener)
+    url = local_url(*listener.getsockname()[:2])
     runner = Runner(app.queues)
 
     def ready() -> None:
@@ -54,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logger.info("admin started", url=f"{url}{settings.admin_prefix}/admin/")
         _offer_login(app, url)
         if options.ready_file is not None:
-            serve.write_ready_file(options.ready_file, url)
+            private_files.write(options.ready_file, f"{url}\n")
         try:
             app.broker.ping()
         except Unavailable as error:

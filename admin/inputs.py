@@ -16,8 +16,20 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from nomad_actors.errors import BadInput
 
-from .allowed_values import describe, field_names, schema_at
+Schema = Mapping[str, Any]
 
+#: The request line and the headers; the same as nginx's default.
+MAX_HEAD_BYTES = 32 * 1024
+#: A form of a web page: a token, a reason, a filter.
+MAX_FORM_BYTES = 8 * 1024
+#: The body of an endpoint that declares no other size.
+MAX_BODY_BYTES = 64 * 1024
+#: A new job: its data should be small, since Redis keeps it in memory.
+MAX_JOB_BYTES = 1024 * 1024
+#: A batch: 10,000 jobs of 800 bytes, which is enough for our job types with all options.
+MAX_BATCH_BYTES = 8 * 1024 * 1024
+#: The reason that an operator gives for a pause, a cancellation or a bulk operation.
+MAX_REASON_CHARS = 500
 #: Nobody means a longer number, and parsing one is slow.
 _MAX_DIGITS = 15
 #: Floats are exact for all integers up to this one (IEEE 754).
@@ -53,7 +65,7 @@ def read_form(request: Request, model: type[InputT], *, ignore: str) -> InputT:
 
 def _read_texts(values: MultiDict[str, str], model: type[InputT], what: str) -> InputT:
     schema = _schema_of(model)
-    allowed = field_names(schema)
+    allowed = _field_names(schema)
     repeatable = repeatable_names(model)
     for name, sent in values.lists():
         if name not in allowed:
@@ -62,7 +74,7 @@ def _read_texts(values: MultiDict[str, str], model: type[InputT], what: str) -> 
             raise BadInput(f"{what} {name!r} is given {len(sent)} times (allowed: once)")
     texts = values.to_dict()
     typed = {
-        name: values.getlist(name) if name in repeatable else _convert(text, schema_at(schema, (name,)))
+        name: values.getlist(name) if name in repeatable else _convert(text, _schema_at(schema, (name,)))
         for name, text in texts.items()
     }
     return _validate(model, typed, texts=texts)
@@ -119,21 +131,21 @@ def _validate(model: type[InputT], values: object, *, texts: Mapping[str, str] |
         raise _bad_input(_schema_of(model), wrong, texts) from error
 
 
-def _bad_input(schema: Mapping[str, Any], wrong: Mapping[str, Any], texts: Mapping[str, str] | None) -> BadInput:
+def _bad_input(schema: Schema, wrong: Mapping[str, Any], texts: Mapping[str, str] | None) -> BadInput:
     """Describe pydantic's error `wrong`; `texts` are the values as they were sent, None if they were sent as JSON."""
     path: tuple[str | int, ...] = wrong["loc"]
     if wrong["type"] == "extra_forbidden":
-        allowed = field_names(schema_at(schema, path[:-1]))
+        allowed = _field_names(_schema_at(schema, path[:-1]))
         name = f"{path[-1]}"[:80]
         message = f"{_path_text(path[:-1])} has an unknown field {name!r} (allowed: {_join(allowed)})"
         return BadInput(message, accepted=allowed)
-    expected = schema_at(schema, path)
+    expected = _schema_at(schema, path)
     if wrong["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        allowed = field_names(expected)
+        allowed = _field_names(expected)
         message = f"{_path_text(path)} is not an object (allowed: an object with {_join(allowed)})"
         return BadInput(message, accepted=allowed)
     # A query parameter cannot be null.
-    allowed = [*describe(expected), "null"] if texts is None and expected.get("nullable") else describe(expected)
+    allowed = [*_describe(expected), "null"] if texts is None and expected.get("nullable") else _describe(expected)
     value = (texts or {}).get(str(path[-1]), wrong["input"])
     if wrong["type"] == "missing":
         problem = "is missing"
@@ -151,7 +163,7 @@ def _path_text(path: Sequence[str | int]) -> str:
     return str(path[-1])
 
 
-def _convert(text: str, schema: Mapping[str, Any]) -> object:
+def _convert(text: str, schema: Schema) -> object:
     """Convert a query parameter to its declared type; return the text unchanged if that is impossible."""
     if schema.get("type") == "integer" and text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS:
         return int(text)
@@ -161,7 +173,7 @@ def _convert(text: str, schema: Mapping[str, Any]) -> object:
 
 
 @functools.cache
-def _schema_of(model: type[Input]) -> Mapping[str, Any]:
+def _schema_of(model: type[Input]) -> Schema:
     return model.model_json_schema()
 
 
@@ -179,3 +191,70 @@ def _parse_number(text: str) -> float:
 
 def _join(allowed: Sequence[str]) -> str:
     return ", ".join(allowed) or "none"
+
+
+def _field_names(schema: Schema) -> list[str]:
+    """Return the names of the fields that an object may have."""
+    return list(schema.get("properties", {}))
+
+
+def _schema_at(schema: Schema, path: Sequence[str | int]) -> Schema:
+    """Return the schema of the value at `path` in a document of `schema`; an empty schema if `path` is unknown."""
+    current = _resolve(schema, schema)
+    for step in path:
+        inner = current.get("items", {}) if isinstance(step, int) else _field_schema(current, step)
+        current = _resolve(schema, inner)
+    return current
+
+
+def _field_schema(schema: Schema, name: str) -> Schema:
+    others = schema.get("additionalProperties")
+    found: Schema = schema.get("properties", {}).get(name) or (others if isinstance(others, Mapping) else {})
+    return found
+
+
+def _resolve(root: Schema, schema: Schema) -> Schema:
+    """Follow a reference, and turn `X | null` into X with `nullable`."""
+    if "$ref" in schema:
+        return _resolve(root, root["$defs"][schema["$ref"].rpartition("/")[2]])
+    alternatives = schema.get("anyOf", ())
+    choices = [each for each in alternatives if each.get("type") != "null"]
+    if len(choices) != 1:
+        return schema
+    return {**_resolve(root, choices[0]), "nullable": len(choices) < len(alternatives)}
+
+
+def _describe(schema: Schema) -> list[str]:
+    """Return the allowed values in words, one entry for each alternative."""
+    if "enum" in schema:
+        return [str(value) for value in schema["enum"]]
+    match schema.get("type"):
+        case "integer":
+            return [f"a whole number{_range(schema)}"]
+        case "number":
+            return [f"a number{_range(schema)}"]
+        case "boolean":
+            return ["true", "false"]
+        case "string":
+            return [f"text{_length(schema)}"]
+        case "array":
+            return [f"a list of {' or '.join(_describe(schema.get('items', {})))}{_length(schema)}"]
+        case "object":
+            return [f"an object with {', '.join(_field_names(schema)) or 'any fields'}"]
+    return ["a value"]
+
+
+def _range(schema: Schema) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    return f" from {low}" if low is not None else f" up to {high}" if high is not None else ""
+
+
+def _length(schema: Schema) -> str:
+    most = schema.get("maxLength", schema.get("maxItems"))
+    least = schema.get("minLength", schema.get("minItems", 0))
+    unit = "entries" if schema.get("type") == "array" else "characters"
+    if most is not None:
+        return f" of {least} to {most} {unit}"
+    return f" of {least} or more {unit}" if least else ""

@@ -170,7 +170,10 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
     if parameters := [
         *_path_parameters(rule, endpoint, schemas),
         *_query_parameters(endpoint, schemas),
-        *_headers(endpoint),
+        *(
+            {"name": header.name, "in": "header", "description": header.description, "schema": {"type": "string"}}
+            for header in endpoint.headers.values()
+        ),
     ]:
         operation["parameters"] = parameters
     if endpoint.body is not None:
@@ -210,11 +213,6 @@ def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]
             if not is_repeatable and (default := inner.pop("default", None)):
                 inner["default"] = [default]
         yield {**parameter, "schema": inner}
-
-
-def _headers(endpoint: Endpoint) -> Iterator[Schema]:
-    for header in endpoint.headers.values():
-        yield {"name": header.name, "in": "header", "description": header.description, "schema": {"type": "string"}}
 
 
 def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:

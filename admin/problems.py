@@ -11,35 +11,18 @@ from flask import Flask, Response, current_app, g, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from nomad_actors import logs
-from nomad_actors.errors import (
-    BadInput,
-    JobNotFound,
-    NomadError,
-    Unavailable,
-    UnknownQueue,
-    UnknownSchedule,
-    WrongState,
-)
+from nomad_actors.errors import NomadError
 from nomad_actors.logs import error_reports
 
 logger = logs.get_logger("admin")
 
-#: The first matching class decides, so subclasses come before their bases.
-_STATUS: Sequence[tuple[type[NomadError], HTTPStatus]] = (
-    (UnknownQueue, HTTPStatus.NOT_FOUND),
-    (UnknownSchedule, HTTPStatus.NOT_FOUND),
-    (JobNotFound, HTTPStatus.NOT_FOUND),
-    (WrongState, HTTPStatus.CONFLICT),
-    (BadInput, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
-)
 #: When a client should try again while Redis or the database is unavailable.
 RETRY_AFTER_SECONDS = 5
 
 
 def install(web: Flask) -> None:
     """Make `web` answer every error with a problem response; no traceback leaves the process."""
-    web.register_error_handler(NomadError, _nomad_error)
+    web.register_error_handler(NomadError, of_error)
     web.register_error_handler(HTTPException, _http_error)
     web.register_error_handler(Exception, unexpected)
 
@@ -49,38 +32,26 @@ def is_page() -> bool:
     return (request.blueprint or "").startswith("pages")
 
 
-def status_of(error: NomadError) -> HTTPStatus:
-    """Return the HTTP status of an error."""
-    matching = (status for error_class, status in _STATUS if isinstance(error, error_class))
-    return next(matching, HTTPStatus.INTERNAL_SERVER_ERROR)
-
-
 def problem(status: HTTPStatus, detail: str, *, accepted: Sequence[str] = (), **more: Any) -> Response:
     """Return an error response; `accepted` are the allowed values, `more` are further JSON members."""
+    headers = {}
+    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+        detail, headers["Retry-After"] = logs.redact(detail), str(RETRY_AFTER_SECONDS)
     g.problem_detail = detail
     if is_page():
         page = render_template("error.html", status=status, detail=detail, accepted=accepted)
-        return current_app.make_response((page, status))
+        return current_app.make_response((page, status, headers))
     body: dict[str, Any] = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
     if accepted:
         body["accepted"] = list(accepted)
-    return Response(json.dumps({**body, **more}), status, mimetype="application/problem+json")
+    return Response(json.dumps({**body, **more}), status, headers, mimetype="application/problem+json")
 
 
-def unavailable(error: Unavailable, **more: Any) -> Response:
-    """Return the response while Redis or the database is unavailable."""
-    response = problem(HTTPStatus.SERVICE_UNAVAILABLE, logs.redact(str(error)), **more)
-    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
-
-
-def _nomad_error(error: NomadError) -> Response:
-    if isinstance(error, Unavailable):
-        return unavailable(error)
-    status = status_of(error)
-    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+def of_error(error: NomadError, **more: Any) -> Response:
+    """Return the response to one of our errors; `more` are further JSON members."""
+    if error.http_status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return unexpected(error)
-    return problem(status, str(error), accepted=getattr(error, "accepted", ()))
+    return problem(error.http_status, str(error), accepted=getattr(error, "accepted", ()), **more)
 
 
 def _http_error(error: HTTPException) -> Response:

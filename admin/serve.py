@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import errno
-import os
 import resource
 import signal
 import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from flask import Flask
 
+from nomad_actors import http_server
 from nomad_actors.errors import CannotStart
 from nomad_actors.http_server import HttpServer, Limits
 
-from .sizes import MAX_BATCH_BYTES, MAX_HEAD_BYTES
+from .inputs import MAX_BATCH_BYTES, MAX_HEAD_BYTES
 
 LIMITS = Limits(
     threads=8,
@@ -31,36 +30,17 @@ LIMITS = Limits(
 GRACEFUL_SECONDS = 10.0
 
 
-class PortUnavailable(CannotStart):
-    """Raised if the admin cannot listen on its port; the text says what to do."""
-
-
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket, or raise `PortUnavailable`; port 0 means a free port."""
+    """Return a listening socket, or raise `CannotStart`; port 0 means a free port."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
+        return http_server.listen(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             problem, fix = "is taken", "stop what listens there, or set ADMIN_PORT to a free port or to 0"
         else:
             problem = f"cannot be opened ({error})"
             fix = "set ADMIN_HOST to an address of this host and ADMIN_PORT to a free port"
-        raise PortUnavailable(f"port {port} on {host} {problem}", fix) from error
-
-
-def base_url(listener: socket.socket) -> str:
-    """Return the URL of `listener` for clients on this machine."""
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def write_ready_file(path: Path, url: str) -> None:
-    """Write the URL atomically: a reader sees all of it or no file."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(f"{url}\n", encoding="utf-8")
-    unfinished.replace(path)
+        raise CannotStart(f"port {port} on {host} {problem}", fix) from error
 
 
 def serve(web: Flask, listener: socket.socket, *, on_ready: Callable[[], None], graceful_seconds: float) -> None:

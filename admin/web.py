@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response
+from flask import Flask, Response, g
 
 from nomad_actors.logs.foreign_text import came_from_outside
 
@@ -13,11 +13,11 @@ from .access import forms, guard, journal
 from .access.proxies import BehindProxies
 from .api import actions, audit, bulk, doctor, esi, jobs, metrics, pauses, probes, scheduler
 from .current_app import attach
+from .inputs import MAX_BODY_BYTES
 from .pages import actions as page_actions
 from .pages import bulk as page_bulk
 from .pages import login, notices, show, words
 from .pages import pauses as page_pauses
-from .sizes import MAX_BODY_BYTES
 from .urls import JobIdConverter
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def create_app(app: AdminAccess) -> Flask:
     web.before_request(journal.begin)
     web.before_request(guard.check)
     # Flask runs the last one first: the outcome is recorded before the others change the response.
-    web.after_request(journal.add_request_id)
-    web.after_request(_add_security_headers)
+    web.after_request(_add_headers)
     web.after_request(forms.set_seed_cookie)
     web.after_request(guard.delete_ended_session)
     web.after_request(notices.delete_shown)
@@ -92,6 +91,6 @@ def create_app(app: AdminAccess) -> Flask:
     return web
 
 
-def _add_security_headers(response: Response) -> Response:
-    response.headers.update(_HEADERS)
+def _add_headers(response: Response) -> Response:
+    response.headers.update({**_HEADERS, journal.ID_HEADER: g.request_id})
     return response

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -13,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -69,39 +71,40 @@ def main() -> int:
 def measure(scenarios: Sequence[str], repeats: int) -> Results:
     """Run every scenario on every system `repeats` times, in rotating order of systems."""
     results: Results = defaultdict(lambda: defaultdict(list))
-    with tempfile.TemporaryDirectory() as directory:
-        server = LocalRedis(Path(directory)).start()
-        try:
-            for scenario in scenarios:
-                for repeat in range(repeats):
-                    for system in SYSTEMS[repeat % len(SYSTEMS) :] + SYSTEMS[: repeat % len(SYSTEMS)]:
-                        for name, value in _child(system, scenario, server.url).items():
-                            results[name][system.name].append(value)
-                        print(f"{scenario}: repeat {repeat + 1} of {repeats}, {system.name}", file=sys.stderr)
-        finally:
-            server.stop()
+    with _own_redis() as url:
+        for scenario, repeat in itertools.product(scenarios, range(repeats)):
+            for system in SYSTEMS[repeat % len(SYSTEMS) :] + SYSTEMS[: repeat % len(SYSTEMS)]:
+                for name, value in _child(system, scenario, url).items():
+                    results[name][system.name].append(value)
+                print(f"{scenario}: repeat {repeat + 1} of {repeats}, {system.name}", file=sys.stderr)
     return results
 
 
 def cost_of_watching(pairs: int) -> list[float]:
     """Return how many per cent metrics and log line slow the drain, for pairs of runs in alternating order."""
     costs = []
+    with _own_redis() as url:
+        for pair in range(pairs):
+            order = (OURS, UNWATCHED) if pair % 2 else (UNWATCHED, OURS)
+            speeds = {each.name: _child(each, "drain", url)["drain, jobs/s"] for each in order}
+            costs.append(100 * (1 - speeds[OURS.name] / speeds[UNWATCHED.name]))
+            print(f"watched: pair {pair + 1} of {pairs}, {costs[-1]:.1f} %", file=sys.stderr)
+    return costs
+
+
+@contextmanager
+def _own_redis() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as directory:
         server = LocalRedis(Path(directory)).start()
         try:
-            for pair in range(pairs):
-                order = (OURS, UNWATCHED) if pair % 2 else (UNWATCHED, OURS)
-                speeds = {each.name: _child(each, "drain", server.url)["drain, jobs/s"] for each in order}
-                costs.append(100 * (1 - speeds[OURS.name] / speeds[UNWATCHED.name]))
-                print(f"watched: pair {pair + 1} of {pairs}, {costs[-1]:.1f} %", file=sys.stderr)
+            yield server.url
         finally:
             server.stop()
-    return costs
 
 
 def _child(system: System, scenario: str, url: str) -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-m", "bench.child", system.name, scenario, url],
+        [sys.executable, "-m", "bench.scenarios", system.name, scenario, url],
         env={**os.environ, **system.environ},
         capture_output=True,
         text=True,

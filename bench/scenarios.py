@@ -1,10 +1,16 @@
-"""The scenarios; each runs in a separate process on an empty Redis and returns values by name."""
+"""The scenarios, and the program that runs one of them on an empty Redis.
+
+`python -m bench.scenarios SYSTEM SCENARIO REDIS_URL` prints the measured values by name, as JSON.
+"""
 
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +21,7 @@ from dramatiq import Worker
 
 from nomad_actors.broker import JobBroker, Retention
 
-from .systems import THREADS
+from .systems import THREADS, make_broker
 
 Measured = Mapping[str, float]
 
@@ -204,3 +210,19 @@ def _until(condition: Callable[[], bool], *, timeout_seconds: float) -> None:
         if time.perf_counter() > deadline:
             raise TimeoutError(f"not done within {timeout_seconds} s")
         time.sleep(0.001)
+
+
+def main(system: str, scenario: str, url: str) -> None:
+    """Measure and print the result as JSON."""
+    client = redis.Redis.from_url(url)
+    client.flushall()
+    with open(os.devnull, "w", encoding="utf-8") as lines:
+        broker = make_broker(system, url, lines)
+        dramatiq.set_broker(broker)
+        measured = SCENARIOS[scenario](broker, client)
+        broker.close()
+    print(json.dumps(measured))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

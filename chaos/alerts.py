@@ -12,8 +12,9 @@ from pathlib import Path
 
 from nomad_actors.queues import NewJob
 from nomad_actors.scheduler import ScheduledJob
+from nomad_actors.testing import wait_until
 
-from .watched_system import WatchedSystem, wait
+from .watched_system import WatchedSystem
 
 #: A proof of at least this duration causes every fault; a shorter one only the fastest.
 FULL_SECONDS = 120.0
@@ -94,7 +95,7 @@ def _add(system: WatchedSystem, count: int, **data: object) -> None:
 def _kill_workers(system: WatchedSystem) -> None:
     _add(system, 4, seconds=3.0)
     queue = system.app.queues.get_queue("watched")
-    wait(lambda: queue.counts()["active"] == 4, seconds=20, what="four running jobs")
+    wait_until(lambda: queue.counts()["active"] == 4, timeout_seconds=20, what="four running jobs")
     system.kill("workers")
 
 
@@ -116,7 +117,7 @@ def _start_scheduler(system: WatchedSystem) -> None:
         state = system.schedules.find("every-minute")
         return state is not None and system.schedules.slots(state)[1] is not None
 
-    wait(slot_is_filled, seconds=60, what="the slot of the minute that the scheduler was away")
+    wait_until(slot_is_filled, timeout_seconds=60, what="the slot of the minute that the scheduler was away")
     system.schedules.remove_job("every-minute")
 
 

@@ -74,7 +74,7 @@ def api_fuzz(draw: random.Random, seconds: float) -> str:
         application = app.create_app(Settings.from_env(settings_of_app))
         try:
             application.store.migrate()
-            Schedules(application.queues, application.clock).declare(SCHEDULES)
+            Schedules(application.queues).declare(SCHEDULES)
             web = create_app(application)
             with Fuzz(web, application.queues, draw, application.settings) as fuzz:
                 end = time.monotonic() + seconds
@@ -181,7 +181,7 @@ class Fuzz:
         if parameter == "queue":
             return self._draw.choice(self._queues.names())
         if parameter == "name":
-            schedules = Schedules(self._queues, self._queues.clock).all()
+            schedules = Schedules(self._queues).all()
             return self._draw.choice(schedules).schedule.name if schedules else "-"
         return self._material.value_for("job") or "-"
 
@@ -207,7 +207,7 @@ class Fuzz:
             if operations and self._draw.random() < 0.8:
                 case.path_parameters["operation"] = self._draw.choice(operations).id
         if "name" in case.path_parameters and self._draw.random() < 0.8:
-            schedules = Schedules(self._queues, self._queues.clock).all()
+            schedules = Schedules(self._queues).all()
             if schedules:
                 case.path_parameters["name"] = self._draw.choice(schedules).schedule.name
 

@@ -45,7 +45,7 @@ def as_users_run_it(draw: random.Random, seconds: float) -> str:
 def run(system: UserSystem, draw: random.Random, seconds: float) -> str:
     """Run the proof on a started system."""
     with system.open_access() as access:
-        schedules = Schedules(access.queues, access.clock)
+        schedules = Schedules(access.queues)
         kept_state.fill(access.queues, schedules, 0)
         before = _fixed_state(access.queues, schedules)
         with Load(access.queues, draw) as load:

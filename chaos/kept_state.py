@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 from nomad_actors.broker.records.limits import Limits
 from nomad_actors.broker.states import STATE_NAMES
 from nomad_actors.queues import NewJob, Queues
 from nomad_actors.scheduler import ScheduledJob, Schedules
+from nomad_actors.testing import wait_until
 
 from .kept_jobs import KEPT, KEPT_PAUSED
 
@@ -41,8 +40,14 @@ def fill(queues: Queues, schedules: Schedules, first: int) -> None:
         ]
     )
     _schedule(schedules, first)
-    _wait(lambda: kept.counts()["waiting"] + kept.counts()["active"] == 0, "the jobs to end")
-    _wait(lambda: kept.snapshot().stats().completed >= 3, "the statistics")
+    wait_until(
+        lambda: kept.counts()["waiting"] + kept.counts()["active"] == 0,
+        timeout_seconds=WAIT_SECONDS,
+        what="the jobs have ended",
+    )
+    wait_until(
+        lambda: kept.snapshot().stats().completed >= 3, timeout_seconds=WAIT_SECONDS, what="the statistics are there"
+    )
 
 
 def _add(queues: Queues, queue: str, number: int, end: str = "complete", **options: Any) -> str:
@@ -55,13 +60,6 @@ def _schedule(schedules: Schedules, first: int) -> None:
     schedules.schedule_job(f"stopped-{first}", "*/5 * * * *", job, timezone="Europe/Berlin")
     schedules.run_job(f"nightly-{first}")
     schedules.stop_job(f"stopped-{first}")
-
-
-def _wait(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {WAIT_SECONDS:g} s for {what}"
-        time.sleep(0.01)
 
 
 def view(queues: Queues, schedules: Schedules) -> dict[str, object]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import redis
 
 from nomad_actors.broker import JobBroker, State
-from nomad_actors.testing import LocalRedis, WorkerProcess
+from nomad_actors.testing import LocalRedis, WorkerProcess, wait_until
 
 from .killed_actors import QUEUE, RUN_LOG, declare
 from .latency_probe import LatencyProbe
@@ -275,17 +275,12 @@ def frozen_one(draw: random.Random, seconds: float) -> str:
         time.sleep(draw.uniform(0.2, 0.6))
         victim = cluster.workers[0]
         victim.freeze()
-        deadline = time.monotonic() + cluster.lease_ms / 1000 + 2 * BEYOND_LEASE_SECONDS
-        view = cluster.broker.view(QUEUE)
-        while view.counts().completed < len(numbers):
-            assert time.monotonic() < deadline, f"its jobs did not run elsewhere: {view.counts()}"
-            time.sleep(0.05)
+        view, most_seconds = cluster.broker.view(QUEUE), cluster.lease_ms / 1000 + 2 * BEYOND_LEASE_SECONDS
+        ran_elsewhere = "its jobs run elsewhere"
+        wait_until(lambda: view.counts().completed >= len(numbers), timeout_seconds=most_seconds, what=ran_elsewhere)
         recovered = view.counts().recovered
         victim.thaw()
-        deadline = time.monotonic() + 10
-        while view.counts().late < recovered:
-            assert time.monotonic() < deadline, f"the crashes were not undone: {view.counts()}"
-            time.sleep(0.05)
+        wait_until(lambda: view.counts().late >= recovered, what="the crashes are undone")
         assert cluster.crashes() == 0
         counts = view.counts()
         assert (counts.completed, counts.failed) == (len(numbers), 0), counts

@@ -58,7 +58,7 @@ class Questions:
         first = max(0, self._queue.counts()["waiting"] - 4 * rounds)
         for state, start in (("waiting", first), ("delayed", 0), ("failed", 0), ("completed", 0)):
             self._pools[state] = deque(job.id for job in self._queue.jobs(state, start, start + 4 * rounds - 1))
-        Schedules(self._access.queues, self._access.clock).schedule_job(
+        Schedules(self._access.queues).schedule_job(
             SCHEDULE, "0 3 * * 1", (LETTER.name, {"character_id": 1, "number": 1})
         )
         return [

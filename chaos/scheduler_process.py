@@ -82,7 +82,7 @@ def main() -> None:
     end_with_parent()
     url, since_ms, at_ms, speed = sys.argv[1], *map(float, sys.argv[2:])
     clock = SteppedClock(FastClock(since_ms, at_ms, speed))
-    scheduler = SlotScheduler(Schedules(queues_on(url, clock), clock), [EVERY_MINUTE], clock)
+    scheduler = SlotScheduler(Schedules(queues_on(url, clock)), [EVERY_MINUTE], clock)
 
     def step_clock(number: int, _: object) -> None:
         # Ahead or behind, depending on the process id.

@@ -8,10 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +27,7 @@ from nomad_actors.processes.local_redis import LocalRedis, free_port
 from nomad_actors.processes.parent import end_with_parent
 from nomad_actors.scheduler.book import Schedules
 from nomad_actors.settings import Settings
+from nomad_actors.testing import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 #: An hour in the alerts takes a minute.
@@ -110,8 +110,8 @@ class WatchedSystem:
 
     def _schedule(self) -> None:
         """Switch off the schedules of hours and days: their time is not sped up."""
-        schedules = self.schedules = Schedules(self.app.queues, self.app.clock)
-        wait(lambda: len(schedules.all()) >= 4, seconds=30, what="the schedules")
+        schedules = self.schedules = Schedules(self.app.queues)
+        wait_until(lambda: len(schedules.all()) >= 4, timeout_seconds=30, what="the schedules")
         for state in schedules.all():
             schedules.stop_job(state.schedule.name)
 
@@ -132,7 +132,7 @@ class WatchedSystem:
         command += [f"--web.listen-address=127.0.0.1:{self._prometheus_port}", "--log.level=error"]
         self._start("prometheus", command, os.environ)
         up = "count(up == 1) == 4"
-        wait(lambda: self.series(up), seconds=60, what="Prometheus to scrape everything")
+        wait_until(lambda: self.series(up), timeout_seconds=60, what="Prometheus to scrape everything")
 
     def _query(self, path: str) -> dict[str, Any]:
         try:
@@ -147,11 +147,3 @@ class WatchedSystem:
     def _end(self) -> None:
         for name in list(self._running):
             self.kill(name)
-
-
-def wait(condition: Callable[[], object], *, seconds: float, what: str) -> None:
-    """Wait until `condition` is true; otherwise raise `AssertionError` with `what`."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.1)

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -23,7 +22,7 @@ from nomad_actors.app import create_app
 from nomad_actors.errors import NomadError
 from nomad_actors.processes.local_redis import LocalRedis
 from nomad_actors.processes.private_files import make_files_private
-from nomad_actors.store import Character, local_token
+from nomad_actors.store import local_token
 
 from . import load, summary
 from .environment import ADMIN_PORT, Ports, child_environ, exports, needs_own_redis
@@ -73,7 +72,10 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 def _run(directory: Path, *, once: bool) -> int:
     with contextlib.ExitStack() as stack:
-        redis = stack.enter_context(_own_redis(directory)) if needs_own_redis(os.environ) else None
+        redis = None
+        if needs_own_redis(os.environ):
+            redis = LocalRedis(directory / "redis", append_only=True, ends_with_parent=True).start()
+            stack.callback(redis.stop)
         console.print(f"Redis: {redis.url if redis else 'the one of REDIS_URL or REDIS_HOST'}")
         programs = stack.enter_context(Programs(directory))
         sandbox_url = programs.start_sandbox()
@@ -97,17 +99,10 @@ def _run(directory: Path, *, once: bool) -> int:
         _print_login_link(app, ports)
         code = _print_failures(rows, finished=finished)
         if not once:
-            _keep_running(characters)
+            console.print("Continuing with a small steady load; Ctrl-C stops everything.")
+            for _ in load.steady_load(characters):
+                threading.Event().wait(STEADY_SECONDS)
         return code
-
-
-@contextlib.contextmanager
-def _own_redis(directory: Path) -> Iterator[LocalRedis]:
-    server = LocalRedis(directory / "redis", append_only=True, ends_with_parent=True).start()
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 def _watch(app: App) -> bool:
@@ -163,12 +158,6 @@ def _print_failures(rows: list[summary.Row], *, finished: bool) -> int:
     if not finished:
         console.print(f"[red]some jobs did not end within {DEADLINE_SECONDS:g} s[/]")
     return 1 if idle or not finished or any(row.failed for row in rows) else 0
-
-
-def _keep_running(characters: list[Character]) -> None:
-    console.print("Continuing with a small steady load; Ctrl-C stops everything.")
-    for _ in load.steady_load(characters):
-        threading.Event().wait(STEADY_SECONDS)
 
 
 if __name__ == "__main__":

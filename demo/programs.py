@@ -26,10 +26,7 @@ class NotReady(NomadError):
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float, what: str) -> None:
-    """Wait until `condition` is true.
-
-    Raises `NotReady` with `what` if it is not in time.
-    """
+    """Wait until `condition` is true. Raises `NotReady` with `what` if it is not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

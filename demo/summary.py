@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from nomad_actors.queues import Queues
-from nomad_actors.queues.job import Job
 
 #: No queue has more first jobs.
 MAX_JOBS = 5_000
@@ -43,14 +42,10 @@ def _row(queues: Queues, name: str, queue_name: str) -> Row:
         jobs=len(ended) + sum(job.name == name for job in unfinished),
         completed=len(ended) - len(failed),
         failed=len(failed),
-        waits_ms=[_wait_ms(job) for job in ended],
+        waits_ms=[max(0, (job.processed_on_ms or 0) - job.timestamp_ms - job.opts.delay_ms) for job in ended],
         runs_ms=[(job.finished_on_ms or 0) - (job.processed_on_ms or 0) for job in ended],
         reasons=[f"{name} {job.id}: {job.failed_reason}" for job in failed],
     )
-
-
-def _wait_ms(job: Job) -> int:
-    return max(0, (job.processed_on_ms or 0) - job.timestamp_ms - job.opts.delay_ms)
 
 
 def table(rows: Sequence[Row]) -> Table:

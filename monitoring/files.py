@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from nomad_actors import thresholds
 
 from .alerts import files as alerts
 from .alerts.rule import RUNBOOK
-from .dashboards import files as dashboards
+from .dashboards.overview import overview
+from .dashboards.panels import Json
+from .dashboards.queue import queue
+from .dashboards.schedules import schedules
 
 COMMITTED = Path(__file__).resolve().parents[1] / "grafana"
 #: The text of each file by its path in that directory.
@@ -19,8 +23,15 @@ _GENERATED = ("alerts/*.yml", "dashboards/*.json")
 def texts(*, factor: float = 1.0, runbook: str = RUNBOOK) -> Files:
     """Return every file; a `factor` below 1 shortens all durations. Raises `ValueError` if it is not above 0."""
     found = {Path("alerts") / name: text for name, text in alerts.texts(factor=factor, runbook=runbook).items()}
-    dashboard_texts = dashboards.texts(thresholds.table(factor))
-    return found | {Path("dashboards") / name: text for name, text in dashboard_texts.items()}
+    for each in dashboards(thresholds.table(factor)):
+        text = json.dumps(each, indent=2, sort_keys=True, ensure_ascii=False)
+        found[Path("dashboards") / f"{each['uid']}.json"] = f"{text}\n"
+    return found
+
+
+def dashboards(table: thresholds.Table) -> list[Json]:
+    """Return every dashboard with the thresholds of the table."""
+    return [build(table).as_json() for build in (overview, queue, schedules)]
 
 
 def write(directory: Path, files: Files) -> None:

@@ -16,7 +16,7 @@ from .broker import JobBroker
 from .broker.client.permissions import refused_in_words
 from .broker.errors import RedisUnavailable, Refusal
 from .clock import Clock, SystemClock
-from .errors import Unavailable
+from .errors import ExitCode, Unavailable
 from .esi import EsiCache, EsiClient, SsoClient, http_session
 from .esi.limits import Limiter, open_limiter
 from .esi.unsaved_tokens import UnsavedTokens
@@ -26,7 +26,7 @@ from .jobs.services import Services
 from .logs import error_reports
 from .middleware.order import middleware_for
 from .processes.parent import stop_with_parent
-from .processes.program import EXIT_CANNOT_START, ProgramExit, begin, settings_or_exit
+from .processes.program import ProgramExit, begin, settings_or_exit
 from .queues import Queues
 from .queues.user_modules import take_modules
 from .settings import Settings
@@ -178,13 +178,14 @@ def require_redis(access: QueueAccess) -> None:
         access.broker.ping()
     except RedisUnavailable as error:
         logger.critical(redis_missing(access.settings, error, error.refusal))
-        raise ProgramExit(EXIT_CANNOT_START if error.refusal in (Refusal.PASSWORD, Refusal.DATABASE) else 1) from None
+        needs_operator = error.refusal in (Refusal.PASSWORD, Refusal.DATABASE)
+        raise ProgramExit(ExitCode.CANNOT_START if needs_operator else ExitCode.FAILED) from None
     try:
         if refused := access.broker.refused_commands():
             raise Unavailable(refused_in_words(refused))
     except Unavailable as error:
         logger.critical("Redis does not allow what we need; nomad doctor shows how to allow it", error=str(error))
-        raise ProgramExit(EXIT_CANNOT_START) from None
+        raise ProgramExit(ExitCode.CANNOT_START) from None
 
 
 def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | None = None) -> str:

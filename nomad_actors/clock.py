@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 
@@ -60,6 +61,11 @@ class ManualClock:
     def advance(self, *, seconds: float) -> None:
         with self._lock:
             self._now_ms += int(seconds * 1000)
+
+
+def iso_ms(text: str | None) -> float | None:
+    """Return an instant in ISO 8601 as ms since the epoch."""
+    return None if text is None else datetime.fromisoformat(text).timestamp() * 1000
 
 
 def mono_ms() -> float:

@@ -2,23 +2,22 @@
 
 NomadError
 ├── SettingsError            an environment variable is wrong
-├── WrongEntry               settings/admin_tokens.py
-├── WrongRedisUrl            settings/redis_urls.py
+├── WrongValue               the value of one is; says why without repeating it
 ├── BadInput                 a caller's value is refused; carries what is accepted
 │   ├── BadCursor            broker/client/finder.py
+│   ├── BadOption            broker/errors.py
+│   ├── KeyReused            broker/errors.py
 │   ├── BadPayload
-│   ├── KeyConflict          an idempotency key was used for another call
 │   └── UnknownName          says the nearest names
 │       ├── UnknownQueue
 │       ├── UnknownJobType
 │       ├── UnknownSchedule
 │       ├── UnknownBrake
 │       └── UnknownState
-├── JobNotFound              no such job in this queue
-│   └── OperationNotFound    queues/bulk/operations.py
+├── JobNotFound              no such job or bulk operation in this queue
 ├── UnknownCharacter         nothing is known of this character
 ├── WrongState               the job's state does not allow the action
-│   └── QueueIsFull          the queue takes no more jobs
+│   └── QueueFull            broker/errors.py
 ├── TryLater                 it can be had later; says when, and a job that meets it is deferred until then
 │   ├── EsiUnavailable       esi/errors.py
 │   ├── NotSent              esi/errors.py
@@ -32,14 +31,9 @@ NomadError
 │   ├── UnreadableQueue      a key of a queue holds another type
 │   │   └── WrongKeyType     broker/errors.py
 │   └── Unusable             …and will not until somebody changes something; a CannotStart too
-│       └── SchemaTooNew     store/migrate.py
 ├── CannotStart              a program cannot start until somebody changes something
-│   ├── Unusable
-│   ├── KeyIsLost            store/login_keys.py
-│   ├── NoRedisProgram       processes/local_redis.py
-│   └── PortUnavailable      admin/serve.py
+│   └── Unusable
 ├── NoRedisServer            processes/local_redis.py
-│   └── NoRedisProgram
 ├── RunsAlready              processes/own_redis.py
 ├── EsiError                 esi/errors.py
 │   ├── EsiUnavailable
@@ -57,11 +51,9 @@ NomadError
 ├── LoginChanged             store/logins.py
 ├── LinkUsed                 store/sessions.py
 ├── NoLocalToken             store/local_token.py
-├── NoSession                admin/access/sessions.py
 ├── Refused                  admin/access/guard.py
 ├── Interrupted              commands/exits.py
-├── LoginFailed              commands/login_callback.py
-└── WaitTimeout              commands/waiting.py
+└── LoginFailed              commands/login_callback.py
 
 The broker's errors have a base of their own: `nomad_actors.broker.errors`. `Defer` and `PermanentError`, by which a job
 ends itself, are there. `ProgramExit` (processes/program.py) is in no tree: it is a SystemExit, and no
@@ -71,8 +63,10 @@ ends itself, are there. `ProgramExit` (processes/program.py) is in no tree: it i
 from __future__ import annotations
 
 import difflib
+import enum
 from collections.abc import Iterable, Sequence
-from typing import Final
+from http import HTTPStatus
+from typing import ClassVar, Final
 
 from .logs.foreign_text import safe_repr, safe_str
 
@@ -80,12 +74,39 @@ from .logs.foreign_text import safe_repr, safe_str
 MAX_RETRY_AFTER_SECONDS: Final = 86_400.0
 
 
+class ExitCode(enum.IntEnum):
+    """The exit codes of `nomad` and of our programs."""
+
+    OK = 0
+    #: The job failed, the installation is unhealthy, or the command failed for another reason.
+    FAILED = 1
+    #: A wrong argument, wrong data or a wrong setting.
+    USAGE = 2
+    #: No such queue, job, job type or schedule.
+    NOT_FOUND = 3
+    #: The job's state does not allow it.
+    WRONG_STATE = 4
+    #: Redis or the database does not respond.
+    UNAVAILABLE = 5
+    #: `nomad run`: a program cannot start until somebody changes something. EX_CONFIG of sysexits.h.
+    CANNOT_START = 78
+    #: Ctrl-C, as in shells.
+    INTERRUPTED = 130
+
+
 class NomadError(Exception):
     """The base of this project's errors."""
+
+    #: The status of the admin's response to it, which the audit log stores too.
+    http_status: ClassVar = HTTPStatus.INTERNAL_SERVER_ERROR
+    #: How a command ends that raises it.
+    exit_code: ClassVar = ExitCode.FAILED
 
 
 class SettingsError(NomadError):
     """Raised if environment variables are invalid; the message has one line per variable."""
+
+    exit_code = ExitCode.USAGE
 
     def __init__(self, problems: Sequence[str]) -> None:
         # An environment may contain bytes that are not UTF-8; the message must be writable anyway.
@@ -93,8 +114,14 @@ class SettingsError(NomadError):
         super().__init__("\n".join(self.problems))
 
 
+class WrongValue(NomadError, ValueError):
+    """Raised for an invalid value that may contain secrets; says what is wrong with it without repeating it."""
+
+
 class BadInput(NomadError):
     """Raised if a caller's value is invalid; the message contains the value and the allowed values."""
+
+    http_status, exit_code = HTTPStatus.UNPROCESSABLE_ENTITY, ExitCode.USAGE
 
     def __init__(self, message: str, *, accepted: Sequence[str] = ()) -> None:
         super().__init__(message)
@@ -124,24 +151,28 @@ class UnknownQueue(UnknownName):
     """Raised for the name of a queue that no job type uses and that was not declared."""
 
     kind = "queue"
+    http_status, exit_code = HTTPStatus.NOT_FOUND, ExitCode.NOT_FOUND
 
 
 class UnknownJobType(UnknownName):
     """Raised for the name of a job type that is not registered."""
 
     kind = "job type"
+    exit_code = ExitCode.NOT_FOUND
 
 
 class UnknownSchedule(UnknownName):
     """Raised for the name of a schedule that does not exist."""
 
     kind = "schedule"
+    http_status, exit_code = HTTPStatus.NOT_FOUND, ExitCode.NOT_FOUND
 
 
 class UnknownBrake(UnknownName):
     """Raised for the name of a brake that is not in force."""
 
     kind = "brake"
+    http_status, exit_code = HTTPStatus.NOT_FOUND, ExitCode.NOT_FOUND
 
 
 class UnknownState(UnknownName):
@@ -151,23 +182,21 @@ class UnknownState(UnknownName):
 
 
 class JobNotFound(NomadError):
-    """Raised if a queue has no job with this id."""
+    """Raised if a queue has no job, or no bulk operation, with this id."""
+
+    http_status, exit_code = HTTPStatus.NOT_FOUND, ExitCode.NOT_FOUND
 
 
 class UnknownCharacter(NomadError):
     """Raised for a character that never logged in."""
 
+    http_status, exit_code = HTTPStatus.NOT_FOUND, ExitCode.NOT_FOUND
+
 
 class WrongState(NomadError):
     """Raised if the state of a job does not allow the action."""
 
-
-class QueueIsFull(WrongState):
-    """Raised if jobs are added to a queue that is full; none of them was added."""
-
-
-class KeyConflict(BadInput):
-    """Raised if an idempotency key was used for another call; the message names the job of that call."""
+    http_status, exit_code = HTTPStatus.CONFLICT, ExitCode.WRONG_STATE
 
 
 class TryLater(NomadError):
@@ -184,9 +213,13 @@ class TryLater(NomadError):
 class Unavailable(NomadError):
     """Raised if Redis or the database does not answer; the cause is chained."""
 
+    http_status, exit_code = HTTPStatus.SERVICE_UNAVAILABLE, ExitCode.UNAVAILABLE
+
 
 class CannotStart(NomadError):
     """Raised if a program cannot start until an operator changes something: a restart does not help."""
+
+    exit_code = ExitCode.CANNOT_START
 
     def __init__(self, found: str, fix: str) -> None:
         super().__init__(f"{found}; {fix}")

@@ -81,11 +81,9 @@ def get_queue_details(name: str, window_seconds: int = DEFAULT_WINDOW_SECONDS, *
 
 def queue_details(queue: QueueSnapshot, window_seconds: int = DEFAULT_WINDOW_SECONDS) -> QueueDetails:
     """Return the details of a queue's snapshot."""
-    return QueueDetails.model_construct(
+    return QueueDetails.of_attributes(
+        queue,
         **_metrics(queue, window_seconds),
-        oldest_waiting_ms=queue.oldest_waiting_ms,
-        longest_active_ms=queue.longest_active_ms,
-        concurrency=queue.concurrency,
         limits=LimitsInForce.of_queue(queue),
         workers=[Worker(name=worker.name, heard_at=int(worker.heard_ms)) for worker in queue.workers],
         job_types=list(queue.job_names),

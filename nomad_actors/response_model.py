@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -14,6 +14,15 @@ class ResponseModel(BaseModel):
     """A JSON response: camelCase names, and only declared fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, populate_by_name=True)
+
+    @classmethod
+    def of_attributes(cls, source: object, **more: Any) -> Self:
+        """Return a response with `more`, and every other field from the attribute of `source` with its name.
+
+        It is not validated: these are our own values, and a text may contain half a surrogate pair.
+        """
+        others = {name: getattr(source, name) for name in cls.model_fields if name not in more}
+        return cls.model_construct(**others, **more)
 
     def as_json(self) -> dict[str, Any]:
         """Return the JSON form without fields that were not set."""

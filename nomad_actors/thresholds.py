@@ -224,9 +224,6 @@ class Table:
     alerts: AlertThresholds
     esi: EsiThresholds
 
-    def of_queue(self, name: str) -> Thresholds:
-        return self.by_queue.get(name, self.default)
-
 
 #: Times that do not pass faster in a test: how long a job runs, how much clocks differ, how often calendar schedules
 #: are due. No factor changes them.

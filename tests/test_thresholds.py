@@ -49,8 +49,8 @@ def test_a_larger_factor_has_no_least() -> None:
 
 def test_health_and_the_alerts_read_the_same_numbers() -> None:
     all_of_them = thresholds.table()
-    assert all_of_them.of_queue("historical-data") is thresholds.of_queue("historical-data")
-    assert all_of_them.of_queue("any") is thresholds.of_queue("any")
+    assert all_of_them.by_queue["historical-data"] is thresholds.of_queue("historical-data")
+    assert all_of_them.default is thresholds.of_queue("any")
     assert all_of_them.doctor is thresholds.DOCTOR
     assert all_of_them.schedules is thresholds.SCHEDULES
 

@@ -18,7 +18,7 @@ from nomad_actors.store import local_token
 from .. import problems
 from ..api.declared import Endpoint
 from ..current_app import application
-from ..sizes import MAX_FORM_BYTES
+from ..inputs import MAX_FORM_BYTES
 from ..urls import link
 from . import forms, journal, loopback, sessions, tokens
 from .actors import NOBODY, VISITOR, Actor, current_actor, set_actor
@@ -128,11 +128,12 @@ def _identify_by_session() -> None:
         return
     try:
         session = sessions.find(secret)
-    except sessions.NoSession:
-        journal.record_refusal(HTTPStatus.UNAUTHORIZED, "session", "the cookie's session does not exist or has ended")
-        g.no_session = True
     except Unavailable as error:
         g.session_unknown = f"the session cannot be checked: the database is unavailable ({error})"
+        return
+    if session is None:
+        journal.record_refusal(HTTPStatus.UNAUTHORIZED, "session", "the cookie's session does not exist or has ended")
+        g.no_session = True
     else:
         set_actor(Actor(session.token.name, session.token.role, session))
 
@@ -149,7 +150,7 @@ def _authorize() -> None:
     if not changes:
         return
     if "session_unknown" in g:
-        raise _session_unknown()
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "session", g.session_unknown)
     if request.endpoint not in _SESSION_ONLY:
         if actor is VISITOR:
             raise _unauthorized("no_token", f"changes need a token: {_LOG_IN}")
@@ -167,14 +168,9 @@ def _authorize() -> None:
         raise Refused(HTTPStatus.FORBIDDEN, "csrf", detail)
 
 
-def _session_unknown() -> Refused:
-    headers = {"Retry-After": str(problems.RETRY_AFTER_SECONDS)}
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "session", g.session_unknown, headers)
-
-
 def _token_required() -> Refused:
     if "session_unknown" in g:
-        return _session_unknown()
+        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "session", g.session_unknown)
     if not application().settings.admin_tokens:
         reason, why = next(loopback.refusals(request))
         return _unauthorized(reason, f"{why}: a token is required; {_LOG_IN}; {_SET_TOKENS}")

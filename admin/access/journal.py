@@ -43,12 +43,6 @@ def begin() -> None:
     g.bound_before = structlog.contextvars.bind_contextvars(request_id=g.request_id)
 
 
-def add_request_id(response: Response) -> Response:
-    """Add the request id to the response."""
-    response.headers[ID_HEADER] = g.request_id
-    return response
-
-
 def end(_error: BaseException | None) -> None:
     """Remove the id from the log context of this thread."""
     bound = g.pop("bound_before", None)
@@ -57,17 +51,14 @@ def end(_error: BaseException | None) -> None:
 
 
 def record_change() -> None:
-    """Write a change to the audit log before it is made.
-
-    Raises `Unavailable`: then the change must not be made.
-    """
+    """Write a change to the audit log before it is made. Raises `Unavailable`: then the change must not be made."""
     g.audit_id = application().store.audit.asked(_audited_request(current_actor().name, **_body()))
 
 
 def not_audited(error: Unavailable) -> Response:
     """Return the response to a change that was not made because the audit log could not be written."""
     logger.error("refused", **_log_fields(HTTPStatus.SERVICE_UNAVAILABLE), reason="audit", error=str(error))
-    return problems.unavailable(Unavailable(f"nothing was changed: the audit log cannot be written ({error})"))
+    return problems.of_error(Unavailable(f"nothing was changed: the audit log cannot be written ({error})"))
 
 
 def set_outcome(status: int, error: str) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from urllib.parse import urlsplit
 
 from flask import Request
 
-from nomad_actors.settings.addresses import is_loopback, is_loopback_host
+from nomad_actors.settings.addresses import host_name, is_loopback, is_loopback_host
 
 #: Requests through a proxy on this machine seem to come from this machine; these headers reveal the proxy. Their
 #: absence proves nothing: so without a token only reading is allowed, and an admin behind a proxy should have tokens.
@@ -43,7 +42,7 @@ def host_refusal(request: Request, names: Iterable[str]) -> str | None:
     """
     host = request.headers.get("Host", "")
     allowed = [name.lower() for name in names if name not in _ANY]
-    name = _host_name(host)
+    name = host_name(host)
     if name is not None and (name in allowed or is_loopback_host(name)):
         return None
     words = ", ".join(dict.fromkeys(["localhost", "127.0.0.1", "[::1]", *allowed]))
@@ -67,13 +66,3 @@ def cross_site_refusal(request: Request) -> str | None:
             "a proxy must forward the Host header)"
         )
     return None
-
-
-def _host_name(host: str) -> str | None:
-    """Return the name in a `Host` header without the port; None if the header is invalid."""
-    try:
-        parts = urlsplit(f"//{host}")
-        name, _ = parts.hostname or "", parts.port
-    except ValueError:
-        return None
-    return name if parts.netloc == host and "@" not in host else None

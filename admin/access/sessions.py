@@ -7,13 +7,10 @@ valid may still read; changes are refused, since they could not be audited.
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
 from dataclasses import dataclass
 
-from nomad_actors.errors import NomadError, Unavailable
-from nomad_actors.settings.admin_tokens import AdminToken
+from nomad_actors.errors import Unavailable
+from nomad_actors.settings.admin_tokens import AdminToken, digest_of, may_be_token, new_token
 from nomad_actors.store import AdminSession
 
 from ..current_app import application, memory
@@ -26,8 +23,6 @@ OUTAGE_MS = 15 * 60_000
 #: The most sessions that a process remembers for that.
 MAX_REMEMBERED = 1_000
 
-_SECRET_FORMAT = re.compile(r"[A-Za-z0-9_-]{43}")
-
 
 @dataclass(frozen=True)
 class Session:
@@ -37,18 +32,14 @@ class Session:
     secret: str
 
 
-class NoSession(NomadError):
-    """Raised for a cookie whose session does not exist or has ended."""
-
-
 def begin(token: AdminToken, *, link: str | None = None) -> str:
     """Begin a session for a valid `token`, or for a one-time `link` signed with it; return the cookie's value.
 
     Raises `LinkUsed`, `Unavailable`.
     """
-    app, secret = application(), secrets.token_urlsafe(32)
+    app, secret = application(), new_token()
     session = AdminSession(
-        id_hash=_hash(secret),
+        id_hash=digest_of(secret),
         token_name=token.name,
         token_digest=token.digest,
         role=token.role,
@@ -58,30 +49,27 @@ def begin(token: AdminToken, *, link: str | None = None) -> str:
     return secret
 
 
-def find(secret: str) -> Session:
-    """Return the session of a cookie.
+def find(secret: str) -> Session | None:
+    """Return the session of a cookie; None if it has ended, or its token was removed, revoked or has another role.
 
-    Raises `NoSession`, also if its token was removed, revoked or has another role, and `Unavailable` if the session
-    cannot be checked.
+    Raises `Unavailable` if the session cannot be checked.
     """
-    if not _SECRET_FORMAT.fullmatch(secret):
-        raise NoSession
-    stored = _look_up(_hash(secret))
-    token = None if stored is None else _token_of(stored)
-    if token is None:
-        raise NoSession
-    return Session(token, secret)
+    stored = _look_up(digest_of(secret)) if may_be_token(secret) else None
+    if stored is None:
+        return None
+    entry = AdminToken(stored.token_name, stored.role, stored.token_digest)
+    return Session(entry, secret) if entry in known_tokens() else None
 
 
 def forget(secret: str) -> None:
     """Remove a session from this process's memory."""
-    memory().sessions.pop(_hash(secret), None)
+    memory().sessions.pop(digest_of(secret), None)
 
 
 def end(secret: str) -> None:
     """End a session in every admin."""
     forget(secret)
-    application().store.admin_sessions.end(_hash(secret))
+    application().store.admin_sessions.end(digest_of(secret))
 
 
 def _look_up(id_hash: str) -> AdminSession | None:
@@ -100,12 +88,3 @@ def _look_up(id_hash: str) -> AdminSession | None:
         for oldest in list(known)[:-MAX_REMEMBERED]:
             known.pop(oldest, None)
     return found
-
-
-def _token_of(session: AdminSession) -> AdminToken | None:
-    entry = (session.token_name, session.role, session.token_digest)
-    return next((token for token in known_tokens() if (token.name, token.role, token.digest) == entry), None)
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

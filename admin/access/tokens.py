@@ -12,6 +12,7 @@ import ipaddress
 
 from nomad_actors import logs
 from nomad_actors.errors import Unavailable
+from nomad_actors.settings.addresses import parse_address
 from nomad_actors.settings.admin_tokens import AdminToken, digest_of, may_be_token
 from nomad_actors.store import local_token
 
@@ -59,14 +60,11 @@ def is_revoked(token: AdminToken) -> bool:
 
 def source_of(address: str) -> str:
     """Return the source that an address belongs to: the address itself; for IPv6 its /64, which one host may own."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
+    found = parse_address(address)
+    if found is None:
         return address[:64]
     if isinstance(found, ipaddress.IPv4Address):
         return str(found)
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
     return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
 
 

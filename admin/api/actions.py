@@ -10,8 +10,7 @@ from pydantic import Field, WithJsonSchema
 from nomad_actors.queues.queue import CLEANABLE
 
 from ..access.actors import current_actor
-from ..inputs import Input
-from ..sizes import MAX_REASON_CHARS
+from ..inputs import MAX_REASON_CHARS, Input
 from .declared import JobId, ThisQueue, declared
 from .models import Done
 

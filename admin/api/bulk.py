@@ -13,9 +13,8 @@ from nomad_actors.queues.search import JobFilter
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..inputs import Input
+from ..inputs import MAX_REASON_CHARS, Input
 from ..listing import MAX_FIELDS, OUTCOME, STATE, FieldValue, Instant
-from ..sizes import MAX_REASON_CHARS
 from .declared import InPath, ThisQueue, declared
 from .models import BulkCount, BulkList
 

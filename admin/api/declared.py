@@ -20,8 +20,7 @@ from nomad_actors.queues import Queue, Queues
 from nomad_actors.response_model import ResponseModel
 
 from ..current_app import all_queues
-from ..inputs import Input, NoInput, read_body, read_header, read_query
-from ..sizes import MAX_BODY_BYTES
+from ..inputs import MAX_BODY_BYTES, Input, NoInput, read_body, read_header, read_query
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify
+from typing import Any
+
+from flask import Blueprint
 
 from nomad_actors.health import Installation, examine
 from nomad_actors.health.models import DoctorReport
@@ -14,20 +16,16 @@ from .declared import declared
 api = Blueprint("doctor", __name__, url_prefix="/admin")
 
 
-def installation(window_seconds: int = DAY_SECONDS) -> Installation:
-    """Return the application for the checks, with the statistics of `window_seconds`."""
+def installation() -> Installation:
+    """Return the application for the checks, with the statistics of a day."""
     app = application()
     database = app.store.database
-    return Installation(
-        app.settings, app.clock, app.broker, app.queues, database=database, window_seconds=window_seconds
-    )
+    return Installation(app.settings, app.clock, app.broker, app.queues, database=database, window_seconds=DAY_SECONDS)
 
 
 @api.get("/doctor")
 @declared({200: DoctorReport, 503: DoctorReport}, problems=())
-def doctor() -> Response:
+def doctor() -> tuple[dict[str, Any], int]:
     """Run every check: 200 if none found a problem, else 503 with the same body."""
     report = examine(installation())
-    response = jsonify(report.as_json())
-    response.status_code = 200 if report.healthy else 503
-    return response
+    return report.as_json(), 200 if report.healthy else 503

@@ -20,9 +20,8 @@ from nomad_actors.queues.search import MAX_LIMIT, JobFilter
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..inputs import Input
+from ..inputs import MAX_BATCH_BYTES, MAX_JOB_BYTES, Input
 from ..listing import JobsQuery, find_job, page_of, split_values, states_of
-from ..sizes import MAX_BATCH_BYTES, MAX_JOB_BYTES
 from .declared import InHeader, JobId, ThisQueue, declared
 from .models import AddedJob, AddedJobs, FailurePage, JobList, JobPage
 
@@ -150,9 +149,7 @@ def add_jobs(queue: ThisQueue, body: ManyJobs) -> tuple[AddedJobs, int]:
 
 
 def _added(name: str, added: AddedJobOf) -> AddedJob:
-    return AddedJob.model_construct(
-        id=added.id, name=name, queue_name=added.queue, state=added.state, priority=added.priority, new=added.new
-    )
+    return AddedJob.of_attributes(added, name=name, queue_name=added.queue)
 
 
 @api.get("/failed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response
 from pydantic import Field
 
 from nomad_actors import job_metrics
@@ -29,15 +29,13 @@ class Window(Input):
 
 @api.get("/health")
 @declared({200: Health, 503: Health})
-def health() -> Response:
+def health() -> Response | tuple[dict[str, Any], int]:
     """Report whether the job system is healthy: 200, or 503 with the same body."""
     try:
         found = job_metrics.get_job_system_health(queues=all_queues(), database=application().store.database)
     except Unavailable as error:
-        return problems.unavailable(error, healthy=False)
-    response = jsonify(found)
-    response.status_code = 200 if found["healthy"] else 503
-    return response
+        return problems.of_error(error, healthy=False)
+    return found, 200 if found["healthy"] else 503
 
 
 @api.get("/metrics")

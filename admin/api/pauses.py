@@ -13,8 +13,7 @@ from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS,
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..inputs import Input
-from ..sizes import MAX_REASON_CHARS
+from ..inputs import MAX_REASON_CHARS, Input
 from .declared import ThisQueue, declared
 from .models import Done, EsiSwitch
 

@@ -12,7 +12,7 @@ from nomad_actors.scheduler import Schedules, status
 from nomad_actors.scheduler.models import ScheduleHistory, SchedulerSummary
 
 from ..access.actors import current_actor
-from ..current_app import application
+from ..current_app import all_queues
 from ..inputs import Input
 from .declared import ScheduleName, declared
 from .models import ScheduleChanged, ScheduleRun
@@ -30,8 +30,7 @@ class RunBody(Input):
 @declared(SchedulerSummary)
 def summary() -> dict[str, Any]:
     """List the schedules with their next and last runs, and the schedulers."""
-    app = application()
-    return status.read_scheduler(app.queues, app.clock).shown().as_json()
+    return status.get_scheduler_summary(all_queues())
 
 
 @api.get("/scheduler/<name>")
@@ -45,7 +44,7 @@ def schedule(name: ScheduleName) -> dict[str, Any]:
 @declared(ScheduleChanged)
 def start(name: ScheduleName) -> dict[str, Any]:
     """Switch a schedule on."""
-    schedules().start_job(name)
+    Schedules(all_queues()).start_job(name)
     return {"success": True, "jobName": name, **schedule_status(name)}
 
 
@@ -53,7 +52,7 @@ def start(name: ScheduleName) -> dict[str, Any]:
 @declared(ScheduleChanged)
 def stop(name: ScheduleName) -> dict[str, Any]:
     """Switch a schedule off, in all schedulers at once; a waiting or running job of it stays."""
-    schedules().stop_job(name)
+    Schedules(all_queues()).stop_job(name)
     return {"success": True, "jobName": name, **schedule_status(name)}
 
 
@@ -61,20 +60,13 @@ def stop(name: ScheduleName) -> dict[str, Any]:
 @declared(ScheduleRun, problems=(409, 503))
 def run(name: ScheduleName, body: RunBody) -> ScheduleRun:
     """Add a schedule's job now; with `force` also if its previous job has not ended."""
-    added = schedules().run_job(name, force=body.force, by=current_actor().name)
+    added = Schedules(all_queues()).run_job(name, force=body.force, by=current_actor().name)
     return ScheduleRun(success=True, job_name=name, queue_name=added.queue, job_id=added.id, status=added.state)
-
-
-def schedules() -> Schedules:
-    """Return the schedules, for changes."""
-    app = application()
-    return Schedules(app.queues, app.clock)
 
 
 def schedule_status(name: str) -> dict[str, Any]:
     """Return one schedule with its last slots, or raise `UnknownSchedule`."""
-    app = application()
-    schedule = status.get_job_status(app.queues, app.clock, name)
+    schedule = status.get_job_status(all_queues(), name)
     if not schedule["exists"]:
-        raise UnknownSchedule(name, [each.schedule.name for each in schedules().all()])
+        raise UnknownSchedule(name, [each.schedule.name for each in Schedules(all_queues()).all()])
     return schedule

@@ -10,10 +10,10 @@ from nomad_actors.broker.states import FINISHED
 from nomad_actors.errors import BadInput
 from nomad_actors.logs.counted import counted
 from nomad_actors.queues.queue import CLEANABLE
+from nomad_actors.scheduler import Schedules
 
 from ..access.actors import current_actor
 from ..api.actions import MAX_CLEAN_LIMIT
-from ..api.scheduler import schedules
 from ..current_app import all_queues
 from ..inputs import Input, read_query
 from ..listing import find_job
@@ -123,21 +123,21 @@ def clean(queue: str) -> str:
 @pages.post("/admin/schedules/<name>/start")
 @button
 def start(name: str) -> str:
-    schedules().start_job(name)
+    Schedules(all_queues()).start_job(name)
     return "The schedule is started."
 
 
 @pages.post("/admin/schedules/<name>/stop")
 @button
 def stop(name: str) -> str:
-    schedules().stop_job(name)
+    Schedules(all_queues()).stop_job(name)
     return "The schedule is stopped. A job that it has already added stays."
 
 
 @pages.post("/admin/schedules/<name>/run")
 @button
 def run(name: str) -> str:
-    added = schedules().run_job(name, force=False, by=current_actor().name)
+    added = Schedules(all_queues()).run_job(name, force=False, by=current_actor().name)
     return f"Job {added.id} is added to {added.queue}."
 
 

@@ -11,7 +11,6 @@ from flask import Response, make_response, redirect
 
 from nomad_actors.errors import BadInput, JobNotFound, NomadError, Unavailable, UnknownQueue, UnknownSchedule
 
-from .. import problems
 from ..access import journal
 from ..urls import OPERATIONS, job_path, link, queue_path, schedule_path
 from . import notices
@@ -34,7 +33,7 @@ def button(action: Callable[..., str | tuple[str, str]]) -> Callable[..., Respon
         except (UnknownQueue, UnknownSchedule, Unavailable):
             raise
         except NomadError as error:
-            journal.set_outcome(problems.status_of(error), str(error))
+            journal.set_outcome(error.http_status, str(error))
             result, done = str(error), False
             if isinstance(error, JobNotFound) and "job_id" in names:
                 page = queue_path(names["queue"])

@@ -12,7 +12,7 @@ from nomad_actors.queues.queue import MAX_CONCURRENCY, MAX_LENGTH, MAX_PAUSE_MS,
 
 from ..access.actors import current_actor
 from ..current_app import all_queues
-from ..sizes import MAX_REASON_CHARS
+from ..inputs import MAX_REASON_CHARS
 from .actions import MINUTE_MS
 from .buttons import button, require_int, seconds_ms
 

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from nomad_actors import job_metrics
 from nomad_actors.broker.states import OUTCOMES
+from nomad_actors.clock import iso_ms
 from nomad_actors.health import Area, Finding, Report, Severity, examine, system_health
 from nomad_actors.logs.counted import verb_for
 from nomad_actors.logs.json_text import readable
@@ -65,7 +66,7 @@ for _filter in (
     words.duration,
     words.utc,
     words.from_now,
-    words.iso_ms,
+    iso_ms,
     words.percent,
     words.number,
     words.seconds,

@@ -51,11 +51,6 @@ def from_now(ms: float | None, now_ms: float) -> str:
     return f"in {duration(ms - now_ms)}" if ms > now_ms else f"{duration(now_ms - ms)} ago"
 
 
-def iso_ms(text: str | None) -> float | None:
-    """Return an ISO 8601 timestamp as ms since the epoch."""
-    return None if text is None else datetime.fromisoformat(text).timestamp() * 1000
-
-
 def percent(value: float | None) -> str:
     """Return a percentage without trailing zeros."""
     return NOTHING if value is None else f"{value:g} %"

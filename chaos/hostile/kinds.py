@@ -11,8 +11,7 @@ from typer.testing import CliRunner
 from nomad_actors.broker import JobBroker
 from nomad_actors.cli import app as nomad
 from nomad_actors.clock import SystemClock
-from nomad_actors.commands.exits import ExitCode
-from nomad_actors.errors import SettingsError
+from nomad_actors.errors import ExitCode, SettingsError
 from nomad_actors.settings import Settings
 from nomad_actors.store import Store
 

@@ -74,7 +74,7 @@ class System:
             stack.callback(application.close)
             application.store.migrate()
             self.queues: Queues = application.queues
-            self.schedules = Schedules(application.queues, application.clock)
+            self.schedules = Schedules(application.queues)
             web = create_app(application)
             self.conforming = Conforming(web, application.queues)
             self.rules = [

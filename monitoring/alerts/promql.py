@@ -1,4 +1,4 @@
-"""PromQL expressions that several rules use.
+"""PromQL expressions that several rules and panels use.
 
 Several admins export the same values from Redis, so these are never summed: the maximum is taken (`newest`,
 `attempts`). Metrics that processes count are summed.
@@ -35,9 +35,14 @@ def number(value: float) -> str:
     return f"{value:.10g}"
 
 
-def newest(by: str, selector: str) -> str:
+def selector(name: str, *matchers: str) -> str:
+    """Return a metric with matchers."""
+    return f"{name}{{{', '.join(matchers)}}}" if matchers else name
+
+
+def newest(by: str, name: str, *matchers: str) -> str:
     """Return a gauge of the admin, one series for each value of the labels `by`."""
-    return f"max by ({by}) ({selector})"
+    return f"max by ({by}) ({selector(name, *matchers)})"
 
 
 def attempts(function: str, matchers: str, over: str) -> str:

@@ -64,10 +64,7 @@ class Dashboard:
     rows: Sequence[Row]
 
     def as_json(self) -> Json:
-        """Return Grafana's dashboard.
-
-        Raises `ValueError`, which names the titles, if two panels have the same id.
-        """
+        """Return Grafana's dashboard. Raises `ValueError`, which names the titles, if two panels have the same id."""
         panels = list(_placed(self.rows))
         _check_ids(panels)
         return {

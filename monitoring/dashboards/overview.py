@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nomad_actors.thresholds import Table
 
+from ..alerts.promql import duration, newest, selector
 from .dashboard import Dashboard, Row, Variable
 from .limits import ANY_IS_A_WARNING, ANY_IS_WRONG, GREEN, ONE_IS_NEEDED, RED, beyond, in_words
 from .overview_rows import (
@@ -17,8 +18,8 @@ from .overview_rows import (
     times_row,
 )
 from .panels import Panel, stat
-from .promises import failed_share, oldest_of_promise, overdue_seconds, promises
-from .queries import QUEUE, newest, prometheus_duration, selector
+from .promises import failed_share, oldest_of_promise, promises
+from .queries import QUEUE, seconds_since
 
 #: Texts of a gauge whose 0 is a problem.
 GOOD = {1: ("ok", GREEN), 0: ("failing", RED)}
@@ -46,6 +47,7 @@ def overview(table: Table) -> Dashboard:
 def _jobs_and_schedules(table: Table) -> list[Panel]:
     limits = table.default
     window = in_words(limits.failure_window_seconds)
+    since_due = seconds_since("schedule", "nomad_schedule_start_due_timestamp_seconds")
     return [
         stat(
             "Alerts firing",
@@ -87,7 +89,7 @@ def _jobs_and_schedules(table: Table) -> list[Panel]:
             f"""Schedules whose slot has not started {in_words(table.alerts.late_start_seconds)} after it was due.
             Schedules of paused queues are counted,
             schedules that are off are not. Without data, no schedule is on.""",
-            f"sum({overdue_seconds()} > bool {table.alerts.late_start_seconds:g})",
+            f"sum({since_due} > bool {table.alerts.late_start_seconds:g})",
             limits=ANY_IS_WRONG,
         ),
     ]
@@ -146,5 +148,5 @@ def _infrastructure(table: Table) -> list[Panel]:
 
 def _collected_rise(name: str, window_seconds: float) -> str:
     # Rounded, because `increase` extrapolates beyond the samples.
-    increase = f"increase({selector(name, QUEUE)}[{prometheus_duration(window_seconds)}])"
+    increase = f"increase({selector(name, QUEUE)}[{duration(window_seconds)}])"
     return f"sum(max by (queue) (round({increase})))"

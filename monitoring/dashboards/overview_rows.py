@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from nomad_actors.thresholds import Table
 
+from ..alerts.promql import duration, newest, selector
 from .limits import Limits, beyond, in_words
 from .panels import Panel, Query, graph, stat
 from .promises import drain_limits, judged_by_drain, promises, waiting_limits
-from .queries import (
-    FAILED,
-    OVER,
-    QUEUE,
-    RUN_BY_WORKERS,
-    attempts,
-    increase,
-    jobs,
-    newest,
-    prometheus_duration,
-    quantile,
-    rate,
-    selector,
-)
+from .queries import FAILED, OVER, QUEUE, RUN_BY_WORKERS, attempts, increase, jobs, quantile, rate
 
 
 def queues_row(table: Table) -> list[Panel]:
     """Return panels about the size of the queues and their throughput."""
     waiting = jobs("queue", "waiting")
-    drained = prometheus_duration(table.alerts.drain_window_seconds)
+    drained = duration(table.alerts.drain_window_seconds)
     return [
         stat(
             "Waiting",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from nomad_actors.thresholds import Table
 
+from ..alerts.promql import newest, selector
 from . import queries
 from .limits import NONE, Limits, beyond, in_words
-from .queries import newest, selector
 
 
 def failed_share(table: Table, by: str, *matchers: str) -> str:
@@ -57,26 +57,11 @@ def waiting_limits(table: Table) -> Limits:
     return NONE if table.default.waiting_jobs is None else beyond(table.default.waiting_jobs)
 
 
-def overdue_seconds(*matchers: str) -> str:
-    """Return how long ago each schedule's first slot that has not started was due; negative if none is due."""
-    return f"time() - {newest('schedule', 'nomad_schedule_start_due_timestamp_seconds', *matchers)}"
-
-
-def success_overdue_seconds(*matchers: str) -> str:
-    """Return how long ago each schedule's second run since its last success was due; negative if it is not due yet."""
-    return f"time() - {newest('schedule', 'nomad_schedule_success_due_timestamp_seconds', *matchers)}"
-
-
 def success_graces(table: Table) -> str:
     """Return as text how long after that run's time a success is expected."""
     alerts = table.alerts
     others = [f"{name} {in_words(grace)}" for name, grace in alerts.success_grace_by_schedule_seconds.items()]
     return ", ".join([*others, f"others {in_words(alerts.success_grace_seconds)}"])
-
-
-def since_success_seconds(*matchers: str) -> str:
-    """Return how long ago each schedule last succeeded; no value if it never did."""
-    return f"time() - {newest('schedule', 'nomad_schedule_last_success_timestamp_seconds', *matchers)}"
 
 
 def of_scheduler(name: str) -> str:

@@ -1,12 +1,10 @@
-"""PromQL queries that several panels use.
-
-Several admins export the same values from Redis, so these are never summed: the maximum is taken (`newest`,
-`attempts`). Metrics that processes count are summed.
-"""
+"""PromQL queries that several panels use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+
+from ..alerts.promql import duration, newest, selector
 
 #: Grafana's variable: at least four scrapes.
 RATE = "$__rate_interval"
@@ -23,14 +21,9 @@ RUN_BY_WORKERS = 'outcome=~"completed|failed|skipped"'
 FAILED = 'outcome="failed"'
 
 
-def newest(by: str, name: str, *matchers: str) -> str:
-    """Return a gauge of the admin's collector, one series for each value of the labels `by`."""
-    return f"max by ({by}) ({selector(name, *matchers)})"
-
-
-def selector(name: str, *matchers: str) -> str:
-    """Return a metric with matchers."""
-    return f"{name}{{{', '.join(matchers)}}}" if matchers else name
+def seconds_since(by: str, name: str, *matchers: str) -> str:
+    """Return how long ago a timestamp of the admin's was, by labels; negative if it is in the future."""
+    return f"time() - {newest(by, name, *matchers)}"
 
 
 def jobs(by: str, states: str) -> str:
@@ -62,7 +55,7 @@ def quantile(share: float, by: str, histogram: str, *matchers: str) -> str:
 
 def failed_share(by: str, window_seconds: float, least_ended: int, *matchers: str) -> str:
     """Return the failed share of ended jobs over a window; no value if fewer than `least_ended` ended."""
-    window = prometheus_duration(window_seconds)
+    window = duration(window_seconds)
     failed, ended = (
         attempts(by, *matchers, outcome, function="increase", window=window) for outcome in (FAILED, ENDED)
     )
@@ -79,14 +72,6 @@ def of_limit(query: Callable[[str], str], label: str, limits: Mapping[str, float
     if others is not None:
         shares.append(f"{query(_matcher(label, '!~', '|'.join(limits)))} / {others:g}")
     return " or ".join(shares)
-
-
-def prometheus_duration(seconds: float) -> str:
-    """Return a duration in Prometheus' form, in the largest unit that divides it."""
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
-        if seconds % size == 0:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds * 1000:.0f}ms"
 
 
 def _sum(by: str) -> str:

@@ -6,12 +6,13 @@ import dataclasses
 
 from nomad_actors.thresholds import Table
 
+from ..alerts.promql import newest, selector
 from ..alerts.slowness import MEAN, NORMAL_MEAN, RARE_MEAN, RARE_NORMAL_MEAN
 from .dashboard import Dashboard, Row, Variable
 from .limits import ANY_IS_A_WARNING, ONE_IS_NEEDED, beyond, in_words
 from .panels import Panel, Query, graph, stat
 from .promises import budget_burn, failed_share, judged_by_drain, promises, waiting_limits
-from .queries import ACTOR, FAILED, JOBS, OVER, QUEUE, attempts, jobs, newest, quantile, rate, selector
+from .queries import ACTOR, FAILED, JOBS, OVER, QUEUE, attempts, jobs, quantile, rate, seconds_since
 
 _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
@@ -60,7 +61,7 @@ def _now(table: Table) -> list[Panel]:
         stat(
             "Paused for",
             "How long the queue has been paused; of several queues, the longest. Without data, none is paused.",
-            f"max({_paused_seconds()})",
+            f"max({seconds_since('queue', 'nomad_queue_paused_since_timestamp_seconds', QUEUE)})",
             unit="s",
             limits=beyond(table.alerts.paused_seconds),
             no_data="not paused",
@@ -290,10 +291,6 @@ def _trouble() -> list[Panel]:
             limits=ANY_IS_A_WARNING,
         ),
     ]
-
-
-def _paused_seconds() -> str:
-    return f"time() - {newest('queue', 'nomad_queue_paused_since_timestamp_seconds', QUEUE)}"
 
 
 def _collected_rate(name: str) -> str:

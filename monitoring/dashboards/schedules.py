@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from nomad_actors.thresholds import Table
 
+from ..alerts.promql import newest
 from .dashboard import Dashboard, Row, Variable
 from .limits import ANY_IS_A_WARNING, ANY_IS_WRONG, GREEN, ONE_IS_NEEDED, YELLOW, beyond, in_words
 from .panels import Column, Panel, Query, graph, stat, table_of
-from .promises import of_scheduler, overdue_seconds, since_success_seconds, success_graces, success_overdue_seconds
-from .queries import newest
+from .promises import of_scheduler, success_graces
+from .queries import seconds_since
 
 SCHEDULE = 'schedule=~"$schedule"'
+#: How long ago was: the first slot that has not started, the second run since the last success, the last success.
+_SINCE_DUE, _SINCE_SUCCESS_DUE, _SINCE_SUCCESS = (
+    seconds_since("schedule", f"nomad_schedule_{moment}_timestamp_seconds", SCHEDULE)
+    for moment in ("start_due", "success_due", "last_success")
+)
 _ON_OR_OFF = {1: ("on", GREEN), 0: ("off", YELLOW)}
 
 
@@ -41,7 +47,7 @@ def _now(table: Table) -> list[Panel]:
             "Schedules that are overdue",
             f"""Schedules whose slot has not started {in_words(late)} after it was due: its job was not added, or is
             waiting. Schedules that are off are not counted. Without data, no schedule is on.""",
-            f"sum({overdue_seconds(SCHEDULE)} > bool {late:g})",
+            f"sum({_SINCE_DUE} > bool {late:g})",
             limits=ANY_IS_WRONG,
         ),
         stat(
@@ -90,21 +96,21 @@ def _schedules(table: Table) -> list[Panel]:
                     unit="none",
                     words=_ON_OR_OFF,
                 ),
-                Column(title="Last success, ago", expr=since_success_seconds(SCHEDULE), unit="s"),
+                Column(title="Last success, ago", expr=_SINCE_SUCCESS, unit="s"),
                 Column(
                     title="Success due, ago",
-                    expr=success_overdue_seconds(SCHEDULE),
+                    expr=_SINCE_SUCCESS_DUE,
                     unit="s",
                     limits=beyond(grace),
                 ),
-                Column(title="Due, ago", expr=overdue_seconds(SCHEDULE), unit="s", limits=beyond(late)),
+                Column(title="Due, ago", expr=_SINCE_DUE, unit="s", limits=beyond(late)),
             ],
         ),
         graph(
             "Overdue, by schedule",
             f"""How long ago the first slot that has not started was due; 0 if none is. The line is the alert's
             threshold, {in_words(late)}.""",
-            [Query(expr=f"clamp_min({overdue_seconds(SCHEDULE)}, 0)", legend="{{schedule}}")],
+            [Query(expr=f"clamp_min({_SINCE_DUE}, 0)", legend="{{schedule}}")],
             unit="s",
             limits=beyond(late),
         ),
@@ -112,7 +118,7 @@ def _schedules(table: Table) -> list[Panel]:
             "Success overdue, by schedule",
             f"""How long ago the second run since the last success was due; 0 if it is not due yet. The line is
             the alert's threshold for most schedules. All thresholds: {success_graces(table)}.""",
-            [Query(expr=f"clamp_min({success_overdue_seconds(SCHEDULE)}, 0)", legend="{{schedule}}")],
+            [Query(expr=f"clamp_min({_SINCE_SUCCESS_DUE}, 0)", legend="{{schedule}}")],
             unit="s",
             limits=beyond(grace),
         ),
@@ -133,7 +139,7 @@ def _schedules(table: Table) -> list[Panel]:
         graph(
             "Since the last success",
             "How long ago a job of the schedule last completed. Missing until one completed.",
-            [Query(expr=since_success_seconds(SCHEDULE), legend="{{schedule}}")],
+            [Query(expr=_SINCE_SUCCESS, legend="{{schedule}}")],
             unit="s",
             width=8,
         ),

@@ -10,11 +10,11 @@ BrokerError
 ├── WorkerStopped         the Worker has stopped
 ├── QueueNotDeclared
 ├── BadPriority
-├── BadOption
+├── BadOption             also our BadInput
 ├── BadCursor             client/finder.py: a cursor that no page gave; also our BadInput
 ├── ScheduleContended     client/slots.py
-├── QueueFull             the queue has its maximum of jobs
-├── KeyReused             an idempotency key was used for another request
+├── QueueFull             the queue has its maximum of jobs; also our WrongState
+├── KeyReused             an idempotency key was used for another request; also our BadInput
 ├── Defer                 raised by a job: run later, without spending an attempt; also Dramatiq's SkipMessage
 ├── PermanentError        raised by a job: fail at once
 │   └── Refused           jobs/route_sync.py: ESI refuses a route of a character
@@ -32,7 +32,7 @@ from dramatiq.errors import BrokerConnectionError, DecodeError
 from dramatiq.middleware import SkipMessage
 from dramatiq.threading import Interrupt
 
-from ..errors import Unavailable, UnreadableQueue
+from ..errors import BadInput, Unavailable, UnreadableQueue, WrongState
 from ..logs.foreign_text import describe_error, safe_repr
 
 #: Ten years; a longer delay is a mistake in the unit.
@@ -99,11 +99,11 @@ class BadPriority(BrokerError, ValueError):
     """Raised when a message's priority is not a whole number from -8191 to 8191."""
 
 
-class BadOption(BrokerError, ValueError):
+class BadOption(BrokerError, BadInput, ValueError):
     """Raised when a message's option is invalid; says what is allowed."""
 
 
-class QueueFull(BrokerError):
+class QueueFull(BrokerError, WrongState):
     """Raised when jobs would exceed a queue's maximum length; none of them was added."""
 
     def __init__(self, queue: str, max_length: int) -> None:
@@ -111,7 +111,7 @@ class QueueFull(BrokerError):
         self.queue, self.max_length = queue, max_length
 
 
-class KeyReused(BrokerError):
+class KeyReused(BrokerError, BadInput):
     """Raised when an idempotency key was already used for another request; names the job of that request."""
 
     def __init__(self, job_id: str) -> None:

@@ -21,7 +21,7 @@ def save_logins(store: Store, cache: EsiCache, limiter: Limiter, logins: Sequenc
     """Save logins in one transaction; return what each moved (see `store.ownership`).
 
     A character that was sold loses its cached documents; a login ends ESI's refusals and the brake of its character.
-    Raises `KeyIsLost`, `Unavailable`; nothing is saved if the cache of a sold character does not answer.
+    Raises `CannotStart`, `Unavailable`; nothing is saved if the cache of a sold character does not answer.
     """
     stored = owner_hashes(store.database, [each.character_id for each in logins])
     sold = [each.character_id for each in logins if is_other_owner(stored.get(each.character_id, ""), each.owner_hash)]

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from ..clock import SystemClock
-from ..errors import BadInput, Unavailable
+from ..errors import BadInput, Unavailable, WrongValue
 from ..settings import Settings
+from ..settings.addresses import local_url
 from ..settings.admin_tokens import (
     OPERATOR,
     ROLES,
     AdminToken,
-    WrongEntry,
     digest_of,
     may_be_token,
     new_token,
@@ -49,8 +49,7 @@ def _base_url(found: Settings, port: int | None) -> str:
     chosen = port or found.admin_port
     if not chosen:
         raise BadInput("ADMIN_PORT is 0, so the admin chose a free port: pass that with --port", accepted=["--port"])
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found.admin_host, found.admin_host)
-    return f"http://{f'[{host}]' if ':' in host else host}:{chosen}{found.admin_prefix}"
+    return local_url(found.admin_host, chosen) + found.admin_prefix
 
 
 def token(
@@ -82,7 +81,7 @@ def _make(name: str, role: str | None) -> None:
     secret = new_token()
     try:
         entry = token_entry(name, role, secret)
-    except WrongEntry as error:
+    except WrongValue as error:
         raise typer.BadParameter(str(error), param_hint="NAME") from error
     typer.echo(f"Token (shown only once): {secret}")
     typer.echo(f"Add to NOMAD_ADMIN_TOKENS:  {entry.entry}")
@@ -121,7 +120,7 @@ def _entry(found: Settings, text: str) -> AdminToken:
         if others:
             raise BadInput("only one token can be revoked at a time (allowed: one name, entry or token)")
         return entry
-    except WrongEntry as error:
+    except WrongValue as error:
         names = [entry.name for entry in found.admin_tokens]
         configured = ", ".join(names) or "none is set"
         allowed = f"a name in it: {configured}; or a full entry, name:role:sha256"

@@ -20,7 +20,6 @@ from ..errors import NomadError, Unavailable
 from ..logs import redact
 from ..logs.foreign_text import came_from_outside, describe_error
 from ..logs.json_text import shortened_body
-from .exits import ExitCode, exit_code_of
 from .report import print_line
 from .session import who
 
@@ -42,8 +41,6 @@ _PARAMETERS = {
     "characters": ("", "{characterId}"),
 }
 
-_STATUS = {ExitCode.NOT_FOUND: 404, ExitCode.WRONG_STATE: 409, ExitCode.USAGE: 422, ExitCode.UNAVAILABLE: 503}
-
 
 @contextlib.contextmanager
 def audited(settings: Settings, method: str, *path: str, body: Mapping[str, Any] | None = None) -> Iterator[None]:
@@ -61,7 +58,7 @@ def audited(settings: Settings, method: str, *path: str, body: Mapping[str, Any]
         try:
             yield
         except NomadError as error:
-            _record_outcome(audit, entry, _STATUS.get(exit_code_of(error), 500), str(error))
+            _record_outcome(audit, entry, error.http_status.value, str(error))
             raise
         except BaseException as error:
             # After Ctrl-C the outcome is unknown; after any other exception the change has failed.

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from ..errors import WrongState
 from ..logs.counted import counted
 from ..queues.bulk import MAX_PER_SECOND, BulkRequest, Operation, Operations, Runner
+from ..queues.bulk.operation import BulkFilter
 from ..queues.search import JobFilter, parse_fields
 from .audited import audited
 from .options import Fields, Fingerprint, JobTypeName, Json, QueueName, Yes, confirm, parse_states
@@ -78,17 +79,9 @@ def act(access: QueueAccess, queue: str, request: BulkRequest, *, dry_run: bool,
 
 def _request_body(request: BulkRequest) -> dict[str, Any]:
     """Return the body of the API request for the same operation."""
-    chosen = request.job_filter
-    filters = {
-        "status": list(chosen.states),
-        "jobType": chosen.job_type,
-        "fields": dict(chosen.fields),
-        "fingerprint": chosen.fingerprint,
-        "until": chosen.until_ms,
-    }
     return {
         "action": request.action,
-        "filter": {name: value for name, value in filters.items() if value},
+        "filter": {name: value for name, value in BulkFilter.of(request.job_filter).as_json().items() if value},
         "perSecond": request.per_second,
         "reason": request.reason,
     }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic.alias_generators import to_camel
 
-from ..errors import BadInput, UnknownCharacter, WrongState
+from ..clock import SystemClock
+from ..errors import BadInput, Unavailable, UnknownCharacter, WrongState
 from ..logs.counted import counted
 from .audited import audited, existing_database
 from .character_changes import import_logins, remove
@@ -19,10 +22,8 @@ from .session import opened, settings, who
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from ..esi.limits import BrakeState
     from ..store.route_status import CharacterStatus, Moment, Refusal, RouteStatus
-
-#: A route that is due for longer than this is late, and one that nobody requested for this long is not polled.
-_LATE_MS, _POLLED_MS = 900_000, 30 * 86_400_000
 
 RouteName = Annotated[
     str | None, typer.Option("--route", metavar="ROUTE", help="Only this route, as /characters/5/wallet.")
@@ -71,10 +72,9 @@ def characters(
 
 
 def _moment() -> Moment:
-    from ..store.route_status import Moment
+    from ..health import stale_routes
 
-    now = int(now_ms())
-    return Moment(now_ms=now, late_before_ms=now - _LATE_MS, asked_since_ms=now - _POLLED_MS)
+    return stale_routes.moment(SystemClock())
 
 
 def _missing_scopes(character: CharacterStatus) -> list[str]:
@@ -120,15 +120,18 @@ def show(character_id: CharacterId, json: Json = False) -> None:
         raise UnknownCharacter(f"character {character_id} never logged in; list them: nomad characters")
     character, routes = found
     missing = _missing_scopes(character)
+    why = _why_stale(character, routes, now)
     if json:
         details = {**_as_json(character), "missingScopes": missing}
-        print_json({**details, "routes": [_as_json(route) for route in routes]})
+        print_json({**details, "routes": [_as_json(each) | {"whyStale": why[each.route]} for each in routes]})
         return
     print_text(*_details(character, missing, now.now_ms))
     right = ("FAILURES", "SET ASIDE")
-    headings = ("ROUTE", "ATTEMPT", "SUCCESS", "DATA AS OF", "NEXT DUE", "REFUSED UNTIL", *right, "LAST ERROR")
+    headings = ("ROUTE", "ATTEMPT", "SUCCESS", "DATA AS OF", "NEXT DUE", "REFUSED UNTIL", *right, "WHY NOT CURRENT")
     if routes:
-        console().print(table(headings, (_route_row(route, now.now_ms) for route in routes), right=right))
+        console().print(
+            table(headings, (_route_row(route, why[route.route], now.now_ms) for route in routes), right=right)
+        )
     else:
         print_line("No route was ever requested.")
 
@@ -148,11 +151,25 @@ def _details(character: CharacterStatus, missing: list[str], now: int) -> list[T
     return lines
 
 
-def _route_row(route: RouteStatus, now: int) -> list[Text | str]:
+def _why_stale(character: CharacterStatus, routes: Sequence[RouteStatus], now: Moment) -> dict[str, str | None]:
+    """Return for each route why it is not current, or None; while Redis does not answer, without the brakes."""
+    from ..esi import ROUTES
+    from ..esi.limits import open_limiter
+    from ..health.stale_routes import why_stale
+
+    brakes: list[BrakeState] = []
+    with contextlib.suppress(Unavailable):
+        brakes = open_limiter(settings(), SystemClock(), deadline_ms=5_000).state().brakes
+    return {
+        each.route: why_stale(ROUTES[each.route], each, character, brakes, now)
+        if each.route in ROUTES
+        else "this release does not have the route"
+        for each in routes
+    }
+
+
+def _route_row(route: RouteStatus, why: str | None, now: int) -> list[Text | str]:
     refused_until_ms = route.refused_until_ms if (route.refused_until_ms or 0) > now else None
-    # The messages of ESI's errors have it already.
-    has_it = route.request_id is None or route.request_id in (route.error or "")
-    request = "" if has_it else f" (request {route.request_id})"
     return [
         route.route,
         ago(route.attempted_ms, now),
@@ -162,8 +179,17 @@ def _route_row(route: RouteStatus, now: int) -> list[Text | str]:
         styled(moment(refused_until_ms), "yellow" if refused_until_ms else ""),
         styled(str(route.failures), "yellow" if route.failures else ""),
         styled(str(route.set_aside), "yellow" if route.set_aside else ""),
-        f"{route.error}{request}" if route.error else NONE,
+        _reason(route, why or route.error),
     ]
+
+
+def _reason(route: RouteStatus, reason: str | None) -> str:
+    if reason is None:
+        return NONE
+    # The messages of ESI's errors have the request's id already.
+    return (
+        reason if route.request_id is None or route.request_id in reason else f"{reason} (request {route.request_id})"
+    )
 
 
 @group.command()

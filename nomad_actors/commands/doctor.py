@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .exits import ExitCode
+from ..errors import ExitCode
 from .options import Json
 from .report import console, print_json, printable, styled
 from .session import opened

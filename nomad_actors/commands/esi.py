@@ -10,10 +10,9 @@ import redis
 import typer
 
 from ..clock import SystemClock
-from ..errors import Unavailable, UnknownBrake
+from ..errors import ExitCode, Unavailable, UnknownBrake
 from ..settings.contact import require_contact
 from .audited import audited
-from .exits import ExitCode
 from .options import Json, Yes, confirm
 from .report import ago, console, moment, now_ms, print_json, print_line, print_result, table
 from .session import settings

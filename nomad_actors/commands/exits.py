@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 import traceback
 import warnings
@@ -13,20 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from ..errors import (
-    BadInput,
-    CannotStart,
-    JobNotFound,
-    NomadError,
-    SettingsError,
-    Unavailable,
-    UnknownBrake,
-    UnknownCharacter,
-    UnknownJobType,
-    UnknownQueue,
-    UnknownSchedule,
-    WrongState,
-)
+from ..errors import ExitCode, NomadError, Unavailable
 from ..logs import redact
 from ..logs.foreign_text import describe_error, traceback_of
 from ..processes.program import ProgramExit
@@ -34,43 +20,10 @@ from .report import printable
 from .standard_streams import discard_stdout, is_stream_error, prepare
 
 
-class ExitCode(enum.IntEnum):
-    """The exit codes of the command."""
-
-    OK = 0
-    #: The job failed, the installation is unhealthy, or the command failed for another reason.
-    FAILED = 1
-    #: A wrong argument, wrong data or a wrong setting.
-    USAGE = 2
-    #: No such queue, job, job type, schedule, brake or character.
-    NOT_FOUND = 3
-    #: The job's state does not allow it.
-    WRONG_STATE = 4
-    #: Redis or the database does not respond.
-    UNAVAILABLE = 5
-    #: `nomad run`: a program cannot start until somebody changes something. EX_CONFIG of sysexits.h.
-    CANNOT_START = 78
-    #: Ctrl-C, as in shells.
-    INTERRUPTED = 130
-
-
 class Interrupted(NomadError):
     """Raised at Ctrl-C if something that the command started continues; the message says what."""
 
-
-#: The first code whose errors fit is used: an `UnknownQueue` is a `BadInput` too.
-_ERRORS: dict[ExitCode, tuple[type[NomadError], ...]] = {
-    ExitCode.NOT_FOUND: (UnknownQueue, UnknownJobType, UnknownSchedule, UnknownBrake, JobNotFound, UnknownCharacter),
-    ExitCode.WRONG_STATE: (WrongState,),
-    ExitCode.UNAVAILABLE: (Unavailable,),
-    ExitCode.USAGE: (BadInput, SettingsError),
-    ExitCode.CANNOT_START: (CannotStart,),
-    ExitCode.INTERRUPTED: (Interrupted,),
-}
-
-
-def exit_code_of(error: NomadError) -> ExitCode:
-    return next((code for code, kinds in _ERRORS.items() if isinstance(error, kinds)), ExitCode.FAILED)
+    exit_code = ExitCode.INTERRUPTED
 
 
 INTERRUPTED = "interrupted: nothing more is done"
@@ -93,7 +46,8 @@ class OneLineGroup(TyperGroup):
         except TyperException as error:
             sys.exit(_usage(error))
         except NomadError as error:
-            sys.exit(_print_error(_with_hint(error), exit_code_of(error)))
+            hint = "; see: nomad doctor" if isinstance(error, Unavailable) else ""
+            sys.exit(_print_error(f"{str(error).rstrip('.') if hint else error}{hint}", error.exit_code))
         except (typer.Abort, KeyboardInterrupt):
             sys.exit(_print_error(INTERRUPTED, ExitCode.INTERRUPTED))
         except ProgramExit:
@@ -136,12 +90,6 @@ def _usage(error: TyperException) -> int:
         return ExitCode.USAGE
     where = f" (see: {context.command_path} --help)" if context is not None else ""
     return _print_error(message.rstrip(".") + where, ExitCode.USAGE)
-
-
-def _with_hint(error: NomadError) -> str:
-    if isinstance(error, Unavailable):
-        return f"{str(error).rstrip('.')}; see: nomad doctor"
-    return str(error)
 
 
 def _print_error(text: str, code: ExitCode) -> ExitCode:

@@ -99,17 +99,13 @@ def _table(jobs: Sequence[Job]) -> Text:
             *([job.name] if has_several_types else []),
             "cancelled" if job.outcome == "cancelled" else job.status,
             f"{job.attempts_made}/{job.opts.attempts}",
-            ago(_when(job), now),
+            # When a delayed job is due, else when the job last changed.
+            ago(job.due_ms or job.finished_on_ms or job.processed_on_ms or job.timestamp_ms, now),
             _detail(job),
         ]
         for job in jobs
     ]
     return table(headings, rows, right=("TRIES",))
-
-
-def _when(job: Job) -> int:
-    """Return when a delayed job is due, else when the job last changed."""
-    return job.due_ms or job.finished_on_ms or job.processed_on_ms or job.timestamp_ms
 
 
 def _detail(job: Job) -> str:

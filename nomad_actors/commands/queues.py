@@ -11,12 +11,11 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from ..broker.records.limits import Pause, PauseScope
 from ..errors import Unavailable
 from ..logs import redact
 from ..logs.counted import counted
 from ..queues.across_queues import read_snapshots
-from ..queues.snapshot import DAY_SECONDS, describe_pause, readable, resume_command
+from ..queues.snapshot import DAY_SECONDS, QueueSnapshot, describe_pause, readable, resume_command
 from .options import Json
 from .report import ago, console, duration, moment, now_ms, print_json, styled, table
 from .session import opened
@@ -39,8 +38,7 @@ def queues(
     """
     with opened() as access:
         if not watch:
-            details = _details(access)
-            print_json({"queues": details}) if json else console().print(_table(details))
+            print_json(_as_json(access)) if json else console().print(_table(_snapshots(access)))
             return
         with contextlib.suppress(KeyboardInterrupt):
             _watch(access, every, json=json)
@@ -49,7 +47,7 @@ def queues(
 def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
     out = console()
     while json:
-        print_json({"queues": _details(access)}, lines=True)
+        print_json(_as_json(access), lines=True)
         time.sleep(every)
     while not out.is_terminal:
         out.print(_frame(access), "")
@@ -63,47 +61,47 @@ def _watch(access: QueueAccess, every: float, *, json: bool) -> None:
 def _frame(access: QueueAccess) -> Group | Text:
     """Return the table, or the error while Redis does not answer."""
     try:
-        return _table(_details(access))
+        return _table(_snapshots(access))
     except Unavailable as error:
         return styled(f"{moment(now_ms())}: {redact(str(error))}", "red")
 
 
-def _details(access: QueueAccess) -> list[dict[str, Any]]:
+def _snapshots(access: QueueAccess) -> list[QueueSnapshot]:
+    return readable(read_snapshots(access.queues, window_seconds=DAY_SECONDS))
+
+
+def _as_json(access: QueueAccess) -> dict[str, Any]:
     """Return each queue's details, as the admin's API does."""
     from ..job_metrics import queue_details
 
-    snapshots = readable(read_snapshots(access.queues, window_seconds=DAY_SECONDS))
-    return [queue_details(queue).as_json() for queue in snapshots]
+    return {"queues": [queue_details(queue).as_json() for queue in _snapshots(access)]}
 
 
-def _table(details: list[dict[str, Any]]) -> Group:
+def _table(queues: list[QueueSnapshot]) -> Group:
     lines = []
-    for queue in details:
-        lines += [styled(_pause(queue["queueName"], pause), "yellow") for pause in queue["pauses"]]
-        if not queue["workers"]:
-            lines.append(styled(f"{queue['queueName']}: no live worker; start one: nomad run workers", "red"))
-        if cancelled := queue["kept"]["cancelled"]:
-            lines.append(styled(f"{queue['queueName']}: {counted(cancelled, 'cancelled job')}, not counted as failed"))
-    return Group(table(_HEADINGS, map(_cells, details), right=_HEADINGS[1:]), *lines)
+    for queue in queues:
+        for pause in queue.pauses:
+            text = f"{queue.name}: {describe_pause(pause)}; {resume_command(queue.name, pause.scope)}"
+            lines.append(styled(text, "yellow"))
+        if not queue.workers:
+            lines.append(styled(f"{queue.name}: no live worker; start one: nomad run workers", "red"))
+        if queue.cancelled:
+            lines.append(styled(f"{queue.name}: {counted(queue.cancelled, 'cancelled job')}, not counted as failed"))
+    return Group(table(_HEADINGS, map(_cells, queues), right=_HEADINGS[1:]), *lines)
 
 
-def _cells(queue: dict[str, Any]) -> list[Text | str]:
-    failed = queue["kept"]["failed"] - queue["kept"]["cancelled"]
-    workers, rate = len(queue["workers"]), queue["failureRate"]
-    numbers = (queue["waiting"] + queue["paused"], queue["active"], queue["delayed"], queue["kept"]["completed"])
+def _cells(queue: QueueSnapshot) -> list[Text | str]:
+    counts, stats, workers = queue.counts, queue.stats(), len(queue.workers)
+    failed = counts["failed"] - queue.cancelled
     return [
-        styled(queue["queueName"] + (" (paused)" if queue["isPaused"] else "")),
-        *map(str, numbers),
+        styled(queue.name + (" (paused)" if queue.is_paused else "")),
+        str(counts["waiting"] + counts["paused"]),
+        *(str(counts[state]) for state in ("active", "delayed", "completed")),
         styled(str(failed), "red" if failed else ""),
-        duration(queue["oldestWaitingMs"]),
+        duration(queue.oldest_waiting_ms),
         styled(str(workers), "" if workers else "red"),
-        "-" if rate is None else f"{rate:g}",
+        "-" if not stats.ended else f"{round(100 * stats.failed / stats.ended, 2):g}",
     ]
-
-
-def _pause(queue: str, json: dict[str, Any]) -> str:
-    pause = Pause(PauseScope(json["scope"]), json["since"], json["until"], json["reason"], json["by"])
-    return f"{queue}: {describe_pause(pause)}; {resume_command(queue, pause.scope)}"
 
 
 def workers(json: Json = False) -> None:

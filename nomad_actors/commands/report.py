@@ -160,11 +160,6 @@ def moment(ms: float | None) -> str:
     return NONE if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def iso_to_ms(iso: str | None) -> float | None:
-    """Return an instant in ISO 8601 as ms since the epoch."""
-    return None if iso is None else datetime.fromisoformat(iso).timestamp() * 1000
-
-
 def now_ms() -> float:
     """Return this host's time in ms since the epoch."""
     return time.time() * 1000

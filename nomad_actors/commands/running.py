@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -70,7 +69,8 @@ def everything() -> None:
         from ..processes.supervisor import Supervisor
 
         _check_workers(settings)
-        redis = None if _redis_is_given(environ) else own_redis(settings.var_dir)
+        redis_names = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB")
+        redis = None if any(map(environ.get, redis_names)) else own_redis(settings.var_dir)
         if redis is not None:
             settings = dataclasses.replace(settings, redis_url=SecretUrl(redis.url))
             environ["REDIS_URL"] = redis.url
@@ -107,10 +107,6 @@ def _scheduler_port(settings: Settings) -> dict[str, str]:
 def _become(module: str) -> NoReturn:
     # Signals must reach the program itself.
     os.execv(sys.executable, [sys.executable, "-m", module])
-
-
-def _redis_is_given(environ: Mapping[str, str]) -> bool:
-    return any(environ.get(name) for name in ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB"))
 
 
 def _warn_without_client_id(settings: Settings) -> None:

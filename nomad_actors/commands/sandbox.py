@@ -37,16 +37,7 @@ def sandbox(
     """Start a strict ESI and SSO with invented characters, until Ctrl-C, and print the settings that lead to it."""
     if context.invoked_subcommand is not None:
         return
-    given = {
-        "host": host,
-        "port": port,
-        "seed": seed,
-        "characters": characters,
-        "speed": speed,
-        "start": start,
-        "grace-ms": grace_ms,
-        "ready-file": ready_file,
-    }
+    given = {name.replace("_", "-"): value for name, value in context.params.items() if name != "strict"}
     arguments = [f"--{name}={value}" for name, value in given.items() if value is not None]
     raise typer.Exit(_serve([*arguments, "--settings", *(["--strict"] if strict else [])]))
 
@@ -106,10 +97,7 @@ def _row(violation: dict[str, Any]) -> list[str]:
 
 
 def _read(base_url: str, what: str) -> dict[str, Any]:
-    """Return a document of the sandbox's control API.
-
-    Raises `BadInput` if no sandbox answers there.
-    """
+    """Return a document of the sandbox's control API. Raises `BadInput` if no sandbox answers there."""
     import requests
 
     from ..settings.settings import Settings

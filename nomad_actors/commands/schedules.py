@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..clock import iso_ms
 from .audited import audited
 from .options import Json
-from .report import NONE, ago, console, iso_to_ms, moment, now_ms, print_json, print_result, styled, table
+from .report import NONE, ago, console, moment, now_ms, print_json, print_result, styled, table
 from .session import opened, who
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def schedules(context: typer.Context, json: Json = False) -> None:
     from ..scheduler import status
 
     with opened() as access:
-        summary = status.get_scheduler_summary(access.queues, access.clock)
+        summary = status.get_scheduler_summary(access.queues)
     if json:
         print_json(summary)
         return
@@ -43,8 +44,8 @@ def _show(summary: dict[str, Any]) -> None:
             "on" if job["running"] else "off",
             job["cronExpression"],
             job["timezone"],
-            ago(iso_to_ms(job["nextRun"]), now),
-            ago(iso_to_ms(job["lastRun"]), now),
+            ago(iso_ms(job["nextRun"]), now),
+            ago(iso_ms(job["lastRun"]), now),
             job["lastStatus"] or NONE,
         ]
         for job in summary["jobs"]
@@ -61,7 +62,7 @@ def _show(summary: dict[str, Any]) -> None:
     out.print(styled(message, "" if live else "red"))
     for each in live:
         if each["holds"]:
-            since = moment(iso_to_ms(each["holdsSince"]))
+            since = moment(iso_ms(each["holdsSince"]))
             out.print(styled(f"{each['name']}: suspended since {since}: {each['holds']}", "red"))
 
 
@@ -99,12 +100,12 @@ def run(
 def _schedules(access: QueueAccess) -> Schedules:
     from ..scheduler import Schedules
 
-    return Schedules(access.queues, access.clock)
+    return Schedules(access.queues)
 
 
 def _report(access: QueueAccess, name: str, change: str, *, json: bool) -> None:
     from ..scheduler import status
 
-    job_status = status.get_job_status(access.queues, access.clock, name)
-    due = f" Next run: {moment(iso_to_ms(job_status['nextRun']))}" if job_status["nextRun"] else ""
+    job_status = status.get_job_status(access.queues, name)
+    due = f" Next run: {moment(iso_ms(job_status['nextRun']))}" if job_status["nextRun"] else ""
     print_result({"success": True, "jobName": name, **job_status}, f"Schedule {name} {change}.{due}", json=json)

@@ -17,12 +17,11 @@ _FIRST_POLL_SECONDS = 0.02
 _POLL_SECONDS = 0.5
 
 
-class WaitTimeout(NomadError):
-    """Raised if a job has not ended within the timeout."""
-
-
 def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
-    """Show a job's progress and log until it has ended, then return it; raises `WaitTimeout`, `JobNotFound`."""
+    """Show a job's progress and log until it has ended, then return it.
+
+    Raises `JobNotFound`, and `NomadError` after `timeout_ms`.
+    """
     out = console(stderr=True)
     deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
     poll_seconds, lines_written = _FIRST_POLL_SECONDS, 0
@@ -39,7 +38,7 @@ def wait_for(queue: Queue, job_id: str, timeout_ms: int | None) -> Job:
             if job.outcome is not None:
                 return job
             if deadline is not None and time.monotonic() >= deadline:
-                raise WaitTimeout(
+                raise NomadError(
                     f"job {job_id} is still {job.status} after {duration(timeout_ms)}; it continues: nomad job {job_id}"
                 )
             time.sleep(poll_seconds)

@@ -3,6 +3,5 @@
 from ..findings import Area, Finding, Severity
 from .examine import Report, examine, system_health
 from .installation import Installation
-from .queue_checks import why_still
 
-__all__ = ["Area", "Finding", "Installation", "Report", "Severity", "examine", "system_health", "why_still"]
+__all__ = ["Area", "Finding", "Installation", "Report", "Severity", "examine", "system_health"]

@@ -59,7 +59,7 @@ class Installation:
 
     @cached_property
     def scheduler(self) -> SchedulerSnapshot:
-        return read_scheduler(self.queues, self.clock)
+        return read_scheduler(self.queues)
 
     @cached_property
     def esi_limits(self) -> tuple[LimitsState, SpecCheck | None]:

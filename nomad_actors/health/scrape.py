@@ -61,7 +61,7 @@ def families_of_redis(broker: JobBroker, queues: Queues, clock: Clock) -> list[M
     with broker.within(REDIS_SECONDS):
         server, snapshots = broker.server(), readable(read_snapshots(queues))
         overruns, attempts = read_overruns(queues, snapshots), _attempts(broker, snapshots)
-        scheduler = status.read_scheduler(queues, clock)
+        scheduler = status.read_scheduler(queues)
     return [*queue_families(snapshots, overruns, attempts), *schedule_families(scheduler), *server_families(server)]
 
 

@@ -4,6 +4,6 @@ Waitress does all network I/O in one thread and passes a request to a worker thr
 slow client occupies a connection but no thread. This package adds the limits that waitress has no settings for.
 """
 
-from .server import HttpServer, Limits
+from .server import HttpServer, Limits, listen
 
-__all__ = ["HttpServer", "Limits"]
+__all__ = ["HttpServer", "Limits", "listen"]

@@ -66,6 +66,12 @@ class Limits:
         return max(4, min(self.connections, int(files * self.files_share / _FILES_PER_CONNECTION)))
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on an address of this machine; port 0 means a free port. Raises `OSError`."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return socket.create_server(address[:2], family=family, backlog=128)
+
+
 class HttpServer:
     """Serves `listener` in the thread that calls `run`; several may run in one process."""
 

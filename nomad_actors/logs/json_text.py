@@ -27,18 +27,18 @@ class JsonText(NamedTuple):
     is_cut: bool
 
 
-def readable(value: object, max_chars: int = MAX_CHARS) -> JsonText:
-    """Return a value as JSON of at most `max_chars` characters; one that is nested deeply comes in one line."""
+def readable(value: object) -> JsonText:
+    """Return a value as JSON of at most `MAX_CHARS` characters; one that is nested deeply comes in one line."""
     if levels(value, MAX_INDENTED_LEVELS) == MAX_INDENTED_LEVELS:
         text = one_line(value)
-        return JsonText(text[:max_chars], len(text) > max_chars)
+        return JsonText(text[:MAX_CHARS], len(text) > MAX_CHARS)
     parts, size = [], 0
     for part in _ENCODER.iterencode(value):
         parts.append(part)
         size += len(part)
-        if size > max_chars:
+        if size > MAX_CHARS:
             break
-    return JsonText("".join(parts)[:max_chars], size > max_chars)
+    return JsonText("".join(parts)[:MAX_CHARS], size > MAX_CHARS)
 
 
 def one_line(value: object, *, ascii_only: bool = False) -> str:

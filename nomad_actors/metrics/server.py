@@ -7,18 +7,19 @@ process' files. They cannot stop jobs.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 import threading
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry
+from werkzeug import Request, Response
 
-from ..http_server import HttpServer, Limits
+from ..http_server import HttpServer, Limits, listen
 from ..logs import get_logger
+from ..settings.addresses import host_name, parse_address
 from .exposition import render
 
 if TYPE_CHECKING:
@@ -57,53 +58,37 @@ class MetricsApplication:
         self._service = service
         self._hosts = {host.lower() for host in hosts}
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        status, body, headers = self._respond(environ)
-        length = ("Content-Length", str(len(body)))
-        start_response(f"{status.value} {status.phrase}", [*headers, length])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self._respond(Request(environ))(environ, start_response)
 
-    def _respond(self, environ: WSGIEnvironment) -> tuple[HTTPStatus, bytes, list[tuple[str, str]]]:
-        text = [("Content-Type", "text/plain; charset=utf-8")]
-        host = environ.get("HTTP_HOST", "")
+    def _respond(self, request: Request) -> Response:
+        host = request.headers.get("Host", "")
         if not self._is_allowed_host(host):
             detail = f"Host {host[:200]!r} is not allowed (allowed: an address, a name without dots, "
-            return HTTPStatus.FORBIDDEN, f"{detail}NOMAD_METRICS_HOSTS)\n".encode(), text
-        if environ["PATH_INFO"] != "/metrics":
-            return HTTPStatus.NOT_FOUND, b"the only path is /metrics\n", text
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            allow = ("Allow", "GET, HEAD")
-            return HTTPStatus.METHOD_NOT_ALLOWED, b"the only methods are GET and HEAD\n", [*text, allow]
-        services = parse_qs(environ.get("QUERY_STRING", "")).get("service", [self._service])
+            return Response(f"{detail}NOMAD_METRICS_HOSTS)\n", HTTPStatus.FORBIDDEN)
+        if request.path != "/metrics":
+            return Response("the only path is /metrics\n", HTTPStatus.NOT_FOUND)
+        if request.method not in ("GET", "HEAD"):
+            allow = {"Allow": "GET, HEAD"}
+            return Response("the only methods are GET and HEAD\n", HTTPStatus.METHOD_NOT_ALLOWED, allow)
+        services = parse_qs(request.query_string.decode("latin-1")).get("service", [self._service])
         if services != [self._service]:
             detail = f"this process serves the metrics of {self._service or 'no service'}\n"
-            return HTTPStatus.NOT_FOUND, detail.encode(), text
+            return Response(detail, HTTPStatus.NOT_FOUND)
         try:
-            body, content_type = render(self._registry, environ.get("HTTP_ACCEPT", ""))
+            body, content_type = render(self._registry, request.headers.get("Accept", ""))
         except Exception:
             logger.error("a scrape failed", exc_info=True)
-            return HTTPStatus.INTERNAL_SERVER_ERROR, b"the log says why\n", text
-        return HTTPStatus.OK, body, [("Content-Type", content_type)]
+            return Response("the log says why\n", HTTPStatus.INTERNAL_SERVER_ERROR)
+        return Response(body, content_type=content_type)
 
     def _is_allowed_host(self, host: str) -> bool:
         # A web page can make its own name point to this host (DNS rebinding), and a browser then sends that name. An
         # address is not a name, and names without a dot are not public.
-        try:
-            parts = urlsplit(f"//{host}")
-            name, _ = parts.hostname or "", parts.port
-        except ValueError:
+        name = host_name(host)
+        if not name:
             return False
-        if not name or parts.netloc != host or "@" in host:
-            return False
-        return name in self._hosts or "." not in name.rstrip(".") or _is_address(name)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+        return name in self._hosts or "." not in name.rstrip(".") or parse_address(name) is not None
 
 
 class MetricsServer:
@@ -151,10 +136,7 @@ def _listen(host: str, port: int) -> socket.socket:
     last = min(port + PORTS_TRIED - 1, MAX_PORT) if port else 0
     for candidate in range(port, last + 1):
         try:
-            family, _, _, _, address = socket.getaddrinfo(
-                host, candidate, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            listener = socket.create_server(address[:2], family=family)
+            listener = listen(host, candidate)
         except OSError as error:
             if error.errno == errno.EADDRINUSE and port:
                 continue

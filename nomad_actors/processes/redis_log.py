@@ -104,16 +104,12 @@ def complaints(lines: Sequence[str]) -> list[Found]:
     """Return the problems in the lines that are not resolved by a later line, serious ones first."""
     found = []
     for complaint in COMPLAINTS:
-        matching = [line for line in _unsolved(lines, complaint) if _has(line, complaint.texts)]
+        last = max((number for number, line in enumerate(lines) if _has(line, complaint.solved)), default=-1)
+        matching = [line for line in lines[last + 1 :] if _has(line, complaint.texts)]
         if matching:
             finding = Finding("redis log", complaint.severity, complaint.cause, complaint.remedy)
             found.append(Found(finding, len(matching), matching[0]))
     return found
-
-
-def _unsolved(lines: Sequence[str], complaint: Complaint) -> Sequence[str]:
-    last = max((number for number, line in enumerate(lines) if _has(line, complaint.solved)), default=-1)
-    return lines[last + 1 :]
 
 
 def _has(line: str, texts: tuple[str, ...]) -> bool:

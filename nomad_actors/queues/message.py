@@ -1,4 +1,4 @@
-"""Checks new jobs and converts them to messages; converts a queue's refusals to our errors."""
+"""Checks new jobs and converts them to messages."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any, TypeAlias
 
 from dramatiq import Message
 
-from ..broker.errors import BadOption, KeyReused, QueueFull
 from ..broker.records import OWN_ID
 from ..broker.records.tags import MAX_KEY_CHARS
-from ..errors import BadInput, KeyConflict, NomadError, QueueIsFull
+from ..errors import BadInput, NomadError
 from ..logs.foreign_text import came_from_outside, describe_error, safe_repr
 from .job_type import JobType
 from .new_job import MAX_ATTEMPTS, MAX_DELAY_MS, CallOptions, NewJob
@@ -125,16 +124,3 @@ def _own_id(job_id: object) -> str:
         return job_id
     allowed = "1 to 200 printable characters that do not begin with 'schedule:', and are not '.' or '..'"
     raise BadInput(f"job id {safe_repr(job_id, 400)} is invalid (allowed: {allowed})", accepted=[allowed])
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Raise our own errors if a queue refuses jobs."""
-    try:
-        yield
-    except BadOption as error:
-        raise BadInput(str(error)) from error
-    except QueueFull as error:
-        raise QueueIsFull(str(error)) from error
-    except KeyReused as error:
-        raise KeyConflict(str(error)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Literal
 
 from pydantic import Field
@@ -25,9 +24,7 @@ class Pause(ResponseModel):
 
     @classmethod
     def of(cls, pause: PauseRecord) -> Pause:
-        return cls.model_construct(
-            scope=pause.scope.value, since=pause.since_ms, until=pause.until_ms, reason=pause.reason, by=pause.by
-        )
+        return cls.of_attributes(pause, scope=pause.scope.value, since=pause.since_ms, until=pause.until_ms)
 
 
 class LimitsInForce(ResponseModel):
@@ -41,7 +38,7 @@ class LimitsInForce(ResponseModel):
 
     @classmethod
     def of_queue(cls, queue: QueueSnapshot) -> LimitsInForce:
-        return cls.model_construct(**dataclasses.asdict(queue.limits), in_force=queue.limit_in_force)
+        return cls.of_attributes(queue.limits, in_force=queue.limit_in_force)
 
 
 class Failure(ResponseModel):
@@ -59,9 +56,8 @@ class Failure(ResponseModel):
 
     @classmethod
     def of(cls, failure_group: FailureGroup) -> Failure:
-        own = dataclasses.asdict(failure_group)
-        first_ms, last_ms = own.pop("first_ms"), own.pop("last_ms")
-        return cls.model_construct(**own, first_seen=int(first_ms), last_seen=int(last_ms))
+        seen = {"first_seen": int(failure_group.first_ms), "last_seen": int(failure_group.last_ms)}
+        return cls.of_attributes(failure_group, **seen)
 
 
 class ListedJob(Job):
@@ -71,4 +67,4 @@ class ListedJob(Job):
 
     @classmethod
     def of(cls, job: Job) -> ListedJob:
-        return cls.model_construct(**dict(job), job_id=job.id)
+        return cls.of_attributes(job, job_id=job.id)

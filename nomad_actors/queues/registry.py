@@ -6,7 +6,8 @@ data, unknown names and invalid options an error names what is allowed, and noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -17,18 +18,20 @@ from typing_extensions import Unpack
 
 from ..broker.broker import JobBroker
 from ..broker.client.packed_job import PackedJob
+from ..broker.errors import Defer, PermanentError
+from ..broker.records import pack_result
 from ..broker.records.limits import PauseScope
+from ..broker.worker.lease import CURRENT
 from ..clock import Clock
-from ..errors import BadInput, UnknownJobType, UnknownQueue
+from ..errors import BadInput, BadPayload, TryLater, UnknownJobType, UnknownQueue
 from ..retention import Retention
 from ..settings import Settings
 from .job_type import JobType
-from .message import Target, messages_of, refusals
+from .message import Target, messages_of
 from .new_job import AddedJob, CallOptions, NewJob
 from .plain_actor import PlainActor
 from .policy import Backoff
 from .queue import Queue
-from .runner import runner
 from .schedules.schedule import JobSchedule, Schedule
 
 
@@ -88,7 +91,7 @@ class Queues:
             time_limit=job_type.time_limit_ms,
             indexed=job_type.indexed,
         )
-        declare(runner(job_type, services))
+        declare(_runner(job_type, services))
         self._job_types[job_type.name] = job_type
 
     def take_plain_actor(self, actor: dramatiq.Actor[Any, Any]) -> None:
@@ -138,8 +141,8 @@ class Queues:
     def add_job(self, queue: str, job_type: str, data: Any, **options: Unpack[CallOptions]) -> AddedJob:
         """Add one job; the job type provides the options that are not given.
 
-        Raises `UnknownQueue`, `UnknownJobType`, `BadPayload` or `BadInput` with what is allowed, `QueueIsFull`, or
-        `KeyConflict` for an idempotency key of another call; then nothing is enqueued. Raises `Unavailable` if Redis
+        Raises `UnknownQueue`, `UnknownJobType`, `BadPayload` or `BadInput` with what is allowed, `QueueFull`, or
+        `KeyReused` for an idempotency key of another call; then nothing is enqueued. Raises `Unavailable` if Redis
         does not respond.
         """
         return self.add_jobs([NewJob(queue=queue, job_type=job_type, data=data, **options)])[0]
@@ -157,8 +160,7 @@ class Queues:
         messages = messages_of(jobs, self._job_type_of, now_ms=self.clock.now_ms())
         if len(jobs) > 1 and any("idempotency_key" in job.options for job in jobs):
             raise BadInput("an idempotency key goes with one job alone; give each job a unique_key or a job_id instead")
-        with refusals():
-            added = self.broker.enqueue_many([(m, m.options.get("delay", 0)) for m in messages], once=once)
+        added = self.broker.enqueue_many([(m, m.options.get("delay", 0)) for m in messages], once=once)
         return [
             AddedJob(each.job_id, m.queue_name, each.state, m.options["priority"] if each.new else None, each.new)
             for m, each in zip(messages, added, strict=True)
@@ -175,9 +177,8 @@ class Queues:
 
         Raises the same errors as `add_job`, except `Unavailable`.
         """
-        with refusals():
-            (message,) = messages_of([job], self._scheduled, now_ms=self.clock.now_ms())
-            return self.broker.prepare(message)
+        (message,) = messages_of([job], self._scheduled, now_ms=self.clock.now_ms())
+        return self.broker.prepare(message)
 
     def pause_esi(self, *, reason: str = "", by: str = "", for_ms: int | None = None) -> list[str]:
         """Pause every queue that uses ESI, in addition to the queues' own pauses; return their names.
@@ -218,3 +219,37 @@ class Queues:
             return Backoff.parse(own).delay_after(attempts_made)
         job_type = self._job_types.get(message.actor_name)
         return job_type.backoff.delay_after(attempts_made) if job_type else chosen_ms
+
+
+def _runner(job_type: JobType, services: object | None) -> Callable[..., object]:
+    """Return the function of a job type's actor: it checks the data, calls `run` and stores the result with the job."""
+    arguments = (services,) if len(inspect.signature(job_type.run).parameters) > 1 else ()
+
+    def run(*args: Any, **data: Any) -> object:
+        if args:
+            raise PermanentError(
+                f"job type {job_type.name!r} takes named fields only, not {len(args)} positional arguments"
+            )
+        try:
+            payload = job_type.read(data)
+        except BadPayload as error:
+            raise PermanentError(str(error)) from error
+        try:
+            result = job_type.run(payload, *arguments)
+        except TryLater as error:
+            raise Defer(error.retry_after_seconds, str(error)) from error
+        if result is None and job_type.result is None:
+            return None
+        return _save_result(result.model_dump(mode="json"))
+
+    run.__name__ = job_type.name.replace("-", "_")
+    return run
+
+
+def _save_result(returned: object) -> object:
+    lease = CURRENT.get()
+    if lease is None or lease.message is None:
+        return returned
+    lease.result = pack_result(returned)
+    # Dramatiq warns if nothing uses a value; only the next step of a pipeline uses it.
+    return returned if lease.message.options.get("pipe_target") is not None else None

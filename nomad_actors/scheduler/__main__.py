@@ -30,7 +30,7 @@ def main() -> None:
         app = open_queues(settings)
     error_reports.start(settings.sentry_dsn.get_secret_value(), service="scheduler")
     require_redis(app)
-    scheduler = SlotScheduler(Schedules(app.queues, app.clock), app.queues.schedules(), app.clock)
+    scheduler = SlotScheduler(Schedules(app.queues), app.queues.schedules(), app.clock)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: scheduler.stop())
     port = DEFAULT_METRICS_PORT if settings.metrics_port is None else settings.metrics_port

@@ -9,11 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 from ..broker.client.slots import Claim, Claimed, ScheduleBook, Slot, StoredSchedule, slot_job_id
 from ..broker.records.unreadable import Unreadable
-from ..clock import Clock
 from ..errors import BadInput, UnknownSchedule, WrongState
 from ..logs import error_reports, get_logger
 from ..logs.foreign_text import safe_repr
@@ -21,7 +20,7 @@ from ..queues import AddedJob, NewJob, Queues
 from ..queues.job_type import JobType
 from ..queues.message import foreign_values
 from ..queues.policy import PriorityValue
-from ..queues.schedules.schedule import JobSchedule, Misfire, Overlap, Schedule
+from ..queues.schedules.schedule import JobSchedule, Overlap, Schedule, ScheduleOptions
 from .changes import (
     Change,
     ScheduleState,
@@ -72,9 +71,9 @@ class ScheduledJob:
 class Schedules:
     """The schedules of one application. Every method raises `Unavailable` if Redis does not respond."""
 
-    def __init__(self, queues: Queues, clock: Clock) -> None:
+    def __init__(self, queues: Queues) -> None:
         self._queues = queues
-        self._clock = clock
+        self._clock = queues.clock
 
     @property
     def book(self) -> ScheduleBook:
@@ -102,11 +101,10 @@ class Schedules:
 
     def get(self, name: str) -> ScheduleState:
         """Return the schedule with this name. Raises `UnknownSchedule` with the names that exist."""
-        states = self.all()
-        found = next((each for each in states if each.schedule.name == name), None)
-        if found is None:
-            raise UnknownSchedule(name, [each.schedule.name for each in states])
-        return found
+        states = {each.schedule.name: each for each in self.all()}
+        if name not in states:
+            raise UnknownSchedule(name, states)
+        return states[name]
 
     def declare(self, schedules: Sequence[JobSchedule]) -> None:
         """Store the code's schedules: new ones begin now, changed ones continue, undeclared ones are removed.
@@ -134,14 +132,7 @@ class Schedules:
         name: str,
         cron: str,
         job: ScheduledJob | tuple[Any, ...],
-        *,
-        timezone: str = "UTC",
-        run_on_init: bool = False,
-        enabled: bool = True,
-        description: str = "",
-        misfire: Misfire | str = Misfire.ONCE,
-        overlap: Overlap | str | None = None,
-        max_lateness_seconds: float | None = 86_400,
+        **options: Unpack[ScheduleOptions],
     ) -> ScheduleState:
         """Add a schedule, or change the one with that name; `job` is a job type with its data.
 
@@ -151,20 +142,10 @@ class Schedules:
         """
         with foreign_values("schedule"):
             added = ScheduledJob.of(job)
-            unbound = Schedule(
-                name=name,
-                description=description,
-                expression=cron,
-                data=added.data,
-                timezone=timezone,
-                enabled=enabled,
-                run_on_init=run_on_init,
-                misfire=misfire,
-                max_lateness_seconds=max_lateness_seconds,
-                overlap=overlap,
-                priority=added.priority,
-                attempts=added.attempts,
-            )
+        unbound = Schedule(
+            name=name, expression=cron, data=added.data, priority=added.priority, attempts=added.attempts, **options
+        )
+        with foreign_values("schedule"):
             schedule = self._queues.bind(unbound, added.job_type)
             # Refuse a wrong job now, not when the first slot is due.
             self._queues.prepare(_new_job(schedule))

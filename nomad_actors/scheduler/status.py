@@ -11,7 +11,6 @@ from ..broker.client.slots import SchedulerSign, Slot, slot_job_id
 from ..broker.client.steps import Steps
 from ..broker.errors import WrongKeyType
 from ..broker.records.unreadable import Unreadable
-from ..clock import Clock
 from ..findings import Finding, Severity
 from ..queues import Queues
 from ..queues.job import Job
@@ -159,7 +158,10 @@ class SchedulerSnapshot:
             running=running,
             stopped=len(self.schedules) - running,
             overdue=sum(each.overdue(self.now_ms) is not None for each in self.schedules),
-            jobs=[ScheduleStatus.model_construct(**_status(each, self.now_ms)) for each in self.schedules],
+            jobs=[
+                ScheduleStatus.of_attributes(each.state.schedule, **_status(each, self.now_ms))
+                for each in self.schedules
+            ],
             schedulers=[
                 Scheduler.model_construct(
                     name=sign.name,
@@ -180,22 +182,22 @@ class SchedulerSnapshot:
         )
 
 
-def read_scheduler(queues: Queues, clock: Clock) -> SchedulerSnapshot:
+def read_scheduler(queues: Queues) -> SchedulerSnapshot:
     """Return the state of the schedules and the schedulers. Raises `Unavailable` if Redis does not respond."""
-    schedules = Schedules(queues, clock)
+    schedules = Schedules(queues)
     states, unreadable = schedules.survey()
     signs = sorted(schedules.book.schedulers().values(), key=lambda sign: sign.name)
     return SchedulerSnapshot(
-        _read(schedules, queues, states), signs, clock.now_ms(), unreadable, redis_cli(queues.settings)
+        _read(schedules, queues, states), signs, queues.clock.now_ms(), unreadable, redis_cli(queues.settings)
     )
 
 
-def get_scheduler_summary(queues: Queues, clock: Clock) -> dict[str, Any]:
+def get_scheduler_summary(queues: Queues) -> dict[str, Any]:
     """Return the original system's scheduler summary, and which schedulers live.
 
     Raises `Unavailable` if Redis does not respond.
     """
-    return read_scheduler(queues, clock).shown().as_json()
+    return read_scheduler(queues).shown().as_json()
 
 
 def undeclared(queues: Queues, known: Collection[str]) -> list[str]:
@@ -208,33 +210,32 @@ def is_live(sign: SchedulerSign) -> bool:
     return sign.silent_ms <= LIMITS.silent_seconds * 1000
 
 
-def get_job_status(queues: Queues, clock: Clock, name: str) -> dict[str, Any]:
+def get_job_status(queues: Queues, name: str) -> dict[str, Any]:
     """Return one schedule's status and history; an unknown name gives `exists` false and nothing else.
 
     Raises `Unavailable` if Redis does not respond.
     """
-    schedules = Schedules(queues, clock)
+    schedules = Schedules(queues)
     state = schedules.find(name)
     if state is None:
         return {"exists": False, "name": name, "running": False, "nextRun": None, "lastRun": None, "lastOutcome": None}
-    (snapshot,), now_ms = _read(schedules, queues, [state]), clock.now_ms()
+    (snapshot,), now_ms = _read(schedules, queues, [state]), queues.clock.now_ms()
     slots = [_slot(snapshot, slot) for slot in snapshot.slots]
-    return ScheduleHistory.model_construct(exists=True, **_status(snapshot, now_ms), slots=slots).as_json()
+    return ScheduleHistory.of_attributes(
+        state.schedule, exists=True, **_status(snapshot, now_ms), slots=slots
+    ).as_json()
 
 
 def _status(snapshot: ScheduleSnapshot, now_ms: float) -> dict[str, Any]:
+    """Return the fields of a schedule's status that its declaration does not have under the same names."""
     schedule, stored = snapshot.state.schedule, snapshot.state.stored
     ran = [slot for slot in snapshot.slots if snapshot.started_ms(slot) is not None]
     last = last_with_job(snapshot.slots)
     next_ms, overdue = snapshot.next_ms(now_ms), snapshot.overdue(now_ms)
     return {
-        "name": schedule.name,
         "running": snapshot.running,
         "cron_expression": schedule.expression,
-        "timezone": schedule.timezone,
-        "description": schedule.description,
         "queue_name": schedule.queue,
-        "job_type": schedule.job_type,
         "data": dict(schedule.data),
         "next_run": _iso(next_ms),
         "last_run": _iso(max((at for at in map(snapshot.started_ms, ran) if at is not None), default=None)),
@@ -244,10 +245,8 @@ def _status(snapshot: ScheduleSnapshot, now_ms: float) -> dict[str, Any]:
         "last_success": _iso(snapshot.last_success_ms),
         "overdue": f"{overdue.cause}: {overdue.remedy}" if overdue else None,
         "missed": stored.missed,
-        "run_on_init": schedule.run_on_init,
         "misfire": str(schedule.misfire),
         "overlap": str(schedule.overlap),
-        "max_lateness_seconds": schedule.max_lateness_seconds,
         "declared": snapshot.state.declared,
         "overridden": list(snapshot.state.overridden),
         "version": stored.version,

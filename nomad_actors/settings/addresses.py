@@ -1,9 +1,10 @@
-"""IP addresses, networks, and the path prefix that a proxy adds."""
+"""IP addresses, networks, host names and URLs of services, and the path prefix that a proxy adds."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -29,6 +30,22 @@ def is_loopback(text: str) -> bool:
 def is_loopback_host(name: str) -> bool:
     """Return whether a host name or address always means this machine."""
     return name.lower() == "localhost" or is_loopback(name.strip("[]"))
+
+
+def host_name(header: str) -> str | None:
+    """Return the name in a `Host` header without the port; None if the header is invalid."""
+    try:
+        parts = urlsplit(f"//{header}")
+        name, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    return name if parts.netloc == header and "@" not in header else None
+
+
+def local_url(host: str, port: int) -> str:
+    """Return the URL of what listens on an address, for clients on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import NomadError, SettingsError
+from ..errors import SettingsError, WrongValue
 from .addresses import is_loopback_host
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _NAMES = "up to 40 letters, digits, '.', '_', '-'"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-class WrongEntry(NomadError, ValueError):
-    """Raised for an invalid entry; says which one and why, without repeating its content."""
 
 
 @dataclass(frozen=True)
@@ -65,19 +61,19 @@ def digest_of(token: str) -> str:
 
 
 def token_entry(name: str, role: str, token: str) -> AdminToken:
-    """Return the entry of a token; raises `WrongEntry` for an invalid name or role."""
+    """Return the entry of a token; raises `WrongValue` for an invalid name or role."""
     if not _NAME.fullmatch(name):
-        raise WrongEntry(f"{name!r:.80} is not a valid name (allowed: {_NAMES})")
+        raise WrongValue(f"{name!r:.80} is not a valid name (allowed: {_NAMES})")
     return _entry(f"{name}:{role}:{digest_of(token)}", "the entry")
 
 
 def parse_tokens(text: str) -> tuple[AdminToken, ...]:
-    """Return the entries of NOMAD_ADMIN_TOKENS; raises `WrongEntry`."""
+    """Return the entries of NOMAD_ADMIN_TOKENS; raises `WrongValue`."""
     found: dict[str, AdminToken] = {}
     for number, word in enumerate(text.split(","), 1):
         token = _entry(word.strip(), f"entry {number}")
         if token.name in found:
-            raise WrongEntry(f"entry {number} has the same name as an earlier one")
+            raise WrongValue(f"entry {number} has the same name as an earlier one")
         found[token.name] = token
     return tuple(found.values())
 
@@ -105,12 +101,12 @@ def require_tokens_beyond_loopback(settings: Settings) -> None:
 def _entry(text: str, which: str) -> AdminToken:
     parts = text.split(":")
     if len(parts) != 3:
-        raise WrongEntry(f"{which} does not have three parts; never put a token itself here")
+        raise WrongValue(f"{which} does not have three parts; never put a token itself here")
     name, role, digest = parts
     if not _NAME.fullmatch(name):
-        raise WrongEntry(f"{which} has no valid name (allowed: {_NAMES})")
+        raise WrongValue(f"{which} has no valid name (allowed: {_NAMES})")
     if role not in ROLES:
-        raise WrongEntry(f"{which} has an unknown role")
+        raise WrongValue(f"{which} has an unknown role")
     if not _DIGEST.fullmatch(digest):
-        raise WrongEntry(f"{which} has no SHA-256 in lower-case hex; never put a token itself here")
+        raise WrongValue(f"{which} has no SHA-256 in lower-case hex; never put a token itself here")
     return AdminToken(name, role, digest)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, parse_qsl, unquote, urlsplit
 
-from ..errors import NomadError
+from ..errors import WrongValue
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -24,25 +24,21 @@ _TLS = (*_TLS_FILES, "ssl_ca_path", "ssl_cert_reqs", "ssl_check_hostname", "ssl_
 _OPTIONS = (*_NUMBERS, "socket_keepalive", "client_name")
 
 
-class WrongRedisUrl(NomadError, ValueError):
-    """Raised for a URL that redis-py or Redis would reject; says why without repeating a password."""
-
-
 def check_redis_url(text: str) -> str:
-    """Return the URL if it is valid, else raise `WrongRedisUrl`; nothing connects."""
+    """Return the URL if it is valid, else raise `WrongValue`; nothing connects."""
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError:
-        raise WrongRedisUrl("its host or port cannot be read") from None
+        raise WrongValue("its host or port cannot be read") from None
     scheme = text.partition("://")[0]
     if scheme not in ("redis", "rediss", "unix"):
         lower = scheme.lower() in ("redis", "rediss", "unix")
-        raise WrongRedisUrl("its scheme is not in lower case" if lower else "its scheme is not one of Redis's")
+        raise WrongValue("its scheme is not in lower case" if lower else "its scheme is not one of Redis's")
     if port == 0:
-        raise WrongRedisUrl("its port is 0")
+        raise WrongValue("its port is 0")
     if url.fragment:
-        raise WrongRedisUrl("it contains '#': write %23 in a password")
+        raise WrongValue("it contains '#': write %23 in a password")
     _check_path(url)
     _check_options(url)
     _check_by_redis_py(text)
@@ -52,12 +48,12 @@ def check_redis_url(text: str) -> str:
 def _check_path(url: SplitResult) -> None:
     if url.scheme == "unix":
         if url.netloc.rpartition("@")[2]:
-            raise WrongRedisUrl("a unix socket has no host: the path needs a third slash")
+            raise WrongValue("a unix socket has no host: the path needs a third slash")
         if not url.path.strip("/"):
-            raise WrongRedisUrl("it has no socket path")
+            raise WrongValue("it has no socket path")
     # redis-py would use database 0 for any other path.
     elif not re.fullmatch(r"(/[0-9]{0,6})?", url.path):
-        raise WrongRedisUrl("its path is not a database number")
+        raise WrongValue("its path is not a database number")
 
 
 def _check_options(url: SplitResult) -> None:
@@ -68,17 +64,17 @@ def _check_options(url: SplitResult) -> None:
         shown = ascii(name[:40])
         if name not in allowed:
             where = " without TLS (rediss://)" if name in _TLS else ""
-            raise WrongRedisUrl(f"it has the option {shown}{where}; allowed options are {', '.join(allowed)}")
+            raise WrongValue(f"it has the option {shown}{where}; allowed options are {', '.join(allowed)}")
         if names.count(name) > 1:
-            raise WrongRedisUrl(f"it has the option {shown} twice")
+            raise WrongValue(f"it has the option {shown} twice")
         if name in _NUMBERS and not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value):
-            raise WrongRedisUrl(f"its option {shown} is not a number")
+            raise WrongValue(f"its option {shown} is not a number")
         if name in _TLS_FILES and not Path(value).is_file():
-            raise WrongRedisUrl(f"the file of its option {shown} does not exist")
+            raise WrongValue(f"the file of its option {shown} does not exist")
         if name == "client_name" and not re.fullmatch(r"[!-~]+", value):
-            raise WrongRedisUrl(f"its option {shown} has characters that Redis rejects")
+            raise WrongValue(f"its option {shown} has characters that Redis rejects")
     if "db" in names and url.scheme != "unix" and url.path.strip("/"):
-        raise WrongRedisUrl("it gives the database twice: in its path and in the option 'db'")
+        raise WrongValue("it gives the database twice: in its path and in the option 'db'")
 
 
 def _check_by_redis_py(text: str) -> None:
@@ -89,7 +85,7 @@ def _check_by_redis_py(text: str) -> None:
         ConnectionPool.from_url(text).make_connection()
     except (ValueError, TypeError, RedisError) as error:
         # The message cannot quote a secret: only options that were checked above or are not secret.
-        raise WrongRedisUrl(f"redis-py rejects it: {error}") from None
+        raise WrongValue(f"redis-py rejects it: {error}") from None
 
 
 def redis_cli(settings: Settings) -> str:

@@ -17,15 +17,15 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
-from ..errors import SettingsError
+from ..errors import SettingsError, WrongValue
 from ..logs.known_secrets import KNOWN, basic_credentials
 from ..retention import Retention
 from . import values
 from .addresses import Network, parse_networks, parse_prefix
 from .admin_tokens import ALLOWED as TOKENS_ALLOWED
-from .admin_tokens import AdminToken, WrongEntry, parse_tokens
+from .admin_tokens import AdminToken, parse_tokens
 from .redis_urls import ALLOWED as REDIS_URLS_ALLOWED
-from .redis_urls import WrongRedisUrl, check_redis_url
+from .redis_urls import check_redis_url
 from .secret_url import SecretUrl
 from .values import RetentionLimit
 
@@ -306,7 +306,7 @@ class _Reader:
             return parse(text)
         except ValueError as error:
             shown = "(hidden)" if name.endswith(_SECRETS) else repr(text)
-            why = f", and {error}" if isinstance(error, (WrongEntry, WrongRedisUrl)) else ""
+            why = f", and {error}" if isinstance(error, WrongValue) else ""
             self._problems.append(f"{name} is {shown}{why}; allowed: {allowed}")
             return default
 

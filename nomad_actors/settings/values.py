@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from ..errors import WrongValue
 from .addresses import is_loopback_host
-from .admin_tokens import WrongEntry
 
 _RETENTION = re.compile(r"([0-9]{1,9})/([0-9]{1,6})([mhd])")
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -135,7 +135,7 @@ TOKEN_KEYS_ALLOWED = "comma-separated keys of 32 random bytes (openssl rand -bas
 def token_keys(text: str) -> tuple[str, ...]:
     keys = words(text)
     if not is_strong(keys[0]):
-        raise WrongEntry(
+        raise WrongValue(
             "its first key, which encrypts, is not 32 random bytes in base64 or hexadecimal; keep an older key "
             "unchanged after a new one"
         )

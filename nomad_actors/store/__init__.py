@@ -6,9 +6,8 @@ from .audit import Audit, AuditedRequest, AuditEntry
 from .cipher import TokenCipher, UndecryptableToken
 from .documents import ONLINE, Documents, OverdueRoute, RouteState
 from .history import EVERYTHING, Changes, UnexpectedRow, Window
-from .login_keys import ACTIVE, KeyIsLost
+from .login_keys import ACTIVE
 from .logins import NEEDS_LOGIN, Character, Login, LoginChanged, Logins
-from .migrate import SchemaTooNew
 from .new_logins import NewLogin
 from .ownership import SOLD, Handover
 from .sessions import AdminSession, AdminSessions, LinkUsed
@@ -29,7 +28,6 @@ __all__ = [
     "Character",
     "Documents",
     "Handover",
-    "KeyIsLost",
     "LinkUsed",
     "Login",
     "LoginChanged",
@@ -37,7 +35,6 @@ __all__ = [
     "NewLogin",
     "OverdueRoute",
     "RouteState",
-    "SchemaTooNew",
     "Store",
     "TokenCipher",
     "UndecryptableToken",

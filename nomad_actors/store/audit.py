@@ -100,10 +100,7 @@ class Audit:
         return entry_id
 
     def outcome(self, entry_id: int, status: int, error: str | None = None) -> None:
-        """Log the outcome of a change: its HTTP status, and the error if there was one.
-
-        Raises `Unavailable`.
-        """
+        """Log the outcome of a change: its HTTP status, and the error if there was one. Raises `Unavailable`."""
         ended = {"ended_ms": self._clock.now_ms(), "status": status, "error": _clean("error", error)}
         with self._database.write() as connection:
             connection.execute(sa.update(audit_log).filter_by(entry_id=entry_id).values(ended))

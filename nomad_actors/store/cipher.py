@@ -62,7 +62,7 @@ class TokenCipher:
         """Return a cipher with the settings' keys, or else with the key file in `var_dir`, which is created if missing.
 
         Raises `SettingsError` if there are no keys for a database that several hosts share, or if the file is invalid;
-        `KeyIsLost` if the file is missing but logins are stored.
+        `CannotStart` if the file is missing but logins are stored.
         """
         found = cls.at_hand(settings)
         if found is not None:

@@ -7,6 +7,7 @@ writers queue for our own lock, because SQLite's waiters sleep and poll, and may
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sqlite3
@@ -22,7 +23,6 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import SettingsError, Unavailable, Unusable
-from .failures import as_unavailable
 from .migrate import Schema, bring_up_to_date, check_revision, schema_of
 from .url import check_options, parse
 
@@ -32,6 +32,30 @@ _TURN_WAIT_MS = 10
 MIGRATION_SECONDS = 600.0
 #: More than the threads of a worker process (its queues' concurrencies, 19 by default) and its other users.
 POOL_SIZE, POOL_OVERFLOW = 10, 40
+
+_ELSEWHERE = "or set another file in DATABASE_URL"
+_PERMISSIONS = f"make it and its directory writable for this process's user (chown; no read-only mount), {_ELSEWHERE}"
+_ROOM = "free space on its disk (df -h)"
+_RESTORE = f"restore it from a backup, {_ELSEWHERE}"
+
+#: By SQLite's primary result code: what is wrong, and what to do.
+_SQLITE = {
+    sqlite3.SQLITE_PERM: ("access is denied", _PERMISSIONS),
+    sqlite3.SQLITE_READONLY: ("it cannot be written to", _PERMISSIONS),
+    sqlite3.SQLITE_CANTOPEN: ("it cannot be opened", _PERMISSIONS),
+    sqlite3.SQLITE_FULL: ("the disk is full", _ROOM),
+    sqlite3.SQLITE_IOERR: ("its disk returns errors", f"check the disk: dmesg, df -h; {_ROOM}"),
+    sqlite3.SQLITE_NOTADB: ("it is not a SQLite database", _RESTORE),
+    sqlite3.SQLITE_CORRUPT: ("it is damaged", _RESTORE),
+}
+_OS = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), ("it cannot be written to", _PERMISSIONS)),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), ("the disk is full", _ROOM)),
+    **dict.fromkeys(
+        (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT),
+        ("its directory does not exist", f"create its directory, {_ELSEWHERE}"),
+    ),
+}
 
 
 class Database:
@@ -128,7 +152,7 @@ class Database:
             self._revision = bring_up_to_date(self._writer, self._wait_seconds)
 
     def check_revision(self, connection: Connection) -> None:
-        """Raise `SchemaTooNew` if the database has been migrated since this process began to use it."""
+        """Raise `Unusable` if the database has been migrated since this process began to use it."""
         check_revision(connection, self._revision)
 
     def schema(self) -> Schema:
@@ -212,12 +236,30 @@ def _translated(url: URL) -> Iterator[None]:
     try:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sqlite3.Error, PoolTimeout, OSError) as error:
-        raise as_unavailable(error, url) from error
+        raise _as_unavailable(error, url) from error
     except sa.exc.DatabaseError as error:
         # SQLite has no error class for a file that is damaged or not a database.
         if type(error.orig) is not sqlite3.DatabaseError:
             raise
-        raise as_unavailable(error, url) from error
+        raise _as_unavailable(error, url) from error
+
+
+def _as_unavailable(error: Exception, url: URL) -> Unavailable:
+    """Return a driver's error as `Unavailable`, or as `Unusable` if waiting does not help."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    if found := _permanent(cause):
+        what, fix = found
+        return Unusable(f"the database {url.database} cannot be used: {what} ({cause})", fix)
+    return Unavailable(f"the database does not answer: {cause}")
+
+
+def _permanent(cause: BaseException) -> tuple[str, str] | None:
+    if isinstance(cause, sqlite3.Error):
+        return _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
+    # An error without a file name is one of the network, which is temporary.
+    if isinstance(cause, OSError) and cause.filename is not None:
+        return _OS.get(cause.errno or 0)
+    return None
 
 
 def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:

@@ -40,10 +40,7 @@ def fit(database: Database, *columns: sa.Column[Any]) -> sa.ColumnElement[bool]:
 
 
 def invalid_rows(database: Database) -> list[str]:
-    """Return a text for each table with rows that do not fit, with the keys of the first few.
-
-    Raises `Unavailable`.
-    """
+    """Return a text for each table with rows that do not fit, with the keys of the first few. Raises `Unavailable`."""
     found = []
     with database.unmigrated() as connection:
         for table in READ_TOGETHER:

@@ -25,10 +25,6 @@ KEY_ID = sa.func.substr(schema.logins.c.refresh_token, _BEFORE_ID + 1, ID_CHARAC
 ACTIVE = "active"
 
 
-class KeyIsLost(CannotStart):
-    """Raised if none of the current keys decrypts some of the stored logins."""
-
-
 def logins_by_key(connection: Connection) -> Mapping[str, int]:
     """Return the number of working logins by key id."""
     if not sa.inspect(connection).has_table(schema.logins.name):
@@ -52,14 +48,14 @@ def stored_logins_by_key(database: Database) -> Mapping[str, int]:
 
 
 def refuse_lost_keys(logins: Mapping[str, int], key_ids: Sequence[str], source: str) -> None:
-    """Raise `KeyIsLost` if logins were encrypted with a key that is not in `key_ids`, the keys of `source`."""
+    """Raise `CannotStart` if logins were encrypted with a key that is not in `key_ids`, the keys of `source`."""
     lost = {key_id: count for key_id, count in logins.items() if key_id not in key_ids}
     if not lost:
         return
     stored = " and ".join(f"{counted(count, 'login')} with key {key_id}" for key_id, count in sorted(lost.items()))
     present = f"{source} contains key {', '.join(key_ids)}" if key_ids else f"{source} is missing"
     commands = "; ".join(f"nomad forget-key {key_id}" for key_id in sorted(lost))
-    raise KeyIsLost(
+    raise CannotStart(
         f"the database has {stored}, but {present}",
         f"put the lost key back (at the end of NOMAD_TOKEN_KEYS, or as its old file), or have their players "
         f"log in again: {commands}",

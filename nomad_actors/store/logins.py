@@ -75,7 +75,7 @@ class Logins:
     def check_keys(self) -> None:
         """Check that every working login can be decrypted.
 
-        Raises `KeyIsLost`, `Unavailable`.
+        Raises `CannotStart`, `Unavailable`.
         """
         with self._database.read() as connection:
             refuse_lost_keys(logins_by_key(connection), self._cipher.key_ids, self._cipher.source)
@@ -131,7 +131,7 @@ class Logins:
         """Save players' logins in one transaction: their characters are active again and keep their history.
 
         A character that another owner logs in is handed over (see `ownership`); returns what that moved, for each
-        login. Raises `KeyIsLost` if the key of other logins is missing, instead of using a second key; `Unavailable`.
+        login. Raises `CannotStart` if the key of other logins is missing, instead of using a second key; `Unavailable`.
         """
         if not self._keys_checked:
             self.check_keys()

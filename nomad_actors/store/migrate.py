@@ -34,16 +34,12 @@ _ADVISORY_LOCK = 0x6E6F6D6164
 _alembic_lock = threading.Lock()
 
 
-class SchemaTooNew(Unusable):
-    """Raised if a newer release migrated the database; then nothing is read or written."""
-
-
 def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> str:
     """Create or migrate the schema and return its revision; the transactions of `engine` must be write transactions.
 
     Waits for another migrating process, at most `wait_seconds` (None: without limit).
 
-    Raises `SchemaTooNew`, `OSError` if the wait was too long, and the database driver's errors.
+    Raises `Unusable`, `OSError` if the wait was too long, and the database driver's errors.
     """
     with _alembic_lock, _migration_lock(engine, wait_seconds), engine.begin() as connection:
         if engine.url.get_backend_name() != "sqlite":
@@ -55,10 +51,10 @@ def bring_up_to_date(engine: Engine, wait_seconds: float | None = None) -> str:
 
 
 def check_revision(connection: Connection, revision: str) -> None:
-    """Raise `SchemaTooNew` if the database no longer has `revision`, with which this process began."""
+    """Raise `Unusable` if the database no longer has `revision`, with which this process began."""
     found = connection.scalar(text("SELECT version_num FROM alembic_version"))
     if found != revision:
-        raise SchemaTooNew(
+        raise Unusable(
             f"the database has schema {found}, but this process uses schema {revision}: another release migrated it "
             "meanwhile",
             "restart this program with that release",
@@ -119,7 +115,7 @@ def _upgrade(connection: Connection, found: str | None) -> None:
     from alembic import command
 
     if found is not None and not _is_known(found):
-        raise SchemaTooNew(
+        raise Unusable(
             f"the database has schema {found}, but this release ({__version__}) knows only schemas up to "
             f"{REVISION}: a newer release migrated it",
             "start that release, or restore an earlier backup",

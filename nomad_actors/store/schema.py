@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 #: The newest migration, which results in these tables.
@@ -140,6 +141,13 @@ sync_state = Table(
     # Rows of the current document that are in `set_aside_rows` instead of the history.
     Column("set_aside", BigInteger, nullable=False, server_default="0"),
     Index(None, "next_due_ms"),
+    # The list of characters shows each one's newest error, and few routes have one.
+    Index(
+        "ix_sync_state_errors",
+        "character_id",
+        sqlite_where=text("error IS NOT NULL"),
+        postgresql_where=text("error IS NOT NULL"),
+    ),
 )
 
 #: One row of a response that could not be stored, with the reason; the other rows of its response were.

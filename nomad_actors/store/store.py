@@ -32,16 +32,13 @@ class Store:
         self.admin_sessions = AdminSessions(self.database, clock=clock)
 
     def migrate(self) -> None:
-        """Create or migrate the schema; the first use does so too.
-
-        Raises `Unavailable`, `SchemaTooNew`.
-        """
+        """Create or migrate the schema; the first use does so too. Raises `Unavailable`, `Unusable`."""
         self.database.migrate()
 
     def ping(self) -> None:
         """Check that the database answers and still has this process's schema.
 
-        Raises `Unavailable` if it does not answer, `SchemaTooNew` if another release has migrated it.
+        Raises `Unavailable` if it does not answer, `Unusable` if another release has migrated it.
         """
         with self.database.read() as connection:
             # Read a table that always exists: a query without a table would not detect a damaged file.

@@ -92,10 +92,11 @@ def nomad_worker_process() -> Iterator[Callable[..., WorkerProcess]]:
 
 
 def _started(server: LocalRedis) -> LocalRedis:
-    from ..processes.local_redis import NoRedisServer, find_server
+    from ..errors import CannotStart
+    from ..processes.local_redis import find_server
 
     try:
         find_server()
-    except NoRedisServer as missing:
+    except CannotStart as missing:
         pytest.skip(str(missing))
     return server.start()

@@ -72,7 +72,7 @@ class AdminApp(AdminAccess):
 
     @property
     def schedules(self) -> Schedules:
-        return Schedules(self.queues, self.clock)
+        return Schedules(self.queues)
 
     def simulate_scheduler(self) -> None:
         """Declare the code's schedules and write a heartbeat, as a starting scheduler does."""

@@ -8,7 +8,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from admin.api.jobs import MAX_JOBS
-from admin.sizes import MAX_BATCH_BYTES
+from admin.inputs import MAX_BATCH_BYTES
 
 from .conftest import AdminApp, operator_client
 

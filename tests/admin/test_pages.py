@@ -13,6 +13,7 @@ from dramatiq import Message
 from flask.testing import FlaskClient
 
 from admin.pages import words
+from nomad_actors.clock import iso_ms
 from nomad_actors.jobs import SCHEDULES
 from nomad_actors.testing import running
 
@@ -230,7 +231,7 @@ def test_timestamps_are_formatted_relative_to_now_and_in_utc() -> None:
     assert words.utc(1_000) == "1970-01-01 00:00:01"
     assert words.from_now(60_000, 120_000) == "1 min ago"
     assert words.from_now(120_000, 60_000) == "in 1 min"
-    assert words.iso_ms("1970-01-01T00:00:01+00:00") == 1000
+    assert iso_ms("1970-01-01T00:00:01+00:00") == 1000
     assert (words.percent(None), words.percent(100.0), words.percent(0.98)) == ("–", "100 %", "0.98 %")
     assert words.number(1234567) == "1\u202f234\u202f567"
 

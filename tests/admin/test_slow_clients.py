@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from admin.sizes import MAX_HEAD_BYTES
+from admin.inputs import MAX_HEAD_BYTES
 
 from .admin_process import API, OPERATOR, Served
 

@@ -87,7 +87,7 @@ def check_shown(operator: FlaskClient, planted: object) -> None:
 
 
 def unreadable_records(app: AdminApp) -> list[Unreadable]:
-    schedules = read_scheduler(app.queues, app.clock).names_by_queue()
+    schedules = read_scheduler(app.queues).names_by_queue()
     return app.broker.unreadable_records(app.queues.names(), schedules)
 
 

@@ -54,7 +54,7 @@ def facts_of(path: str) -> tuple[str, str | None, str | None, str | None]:
 def test_every_change_is_recorded_as_the_api_request_for_it(
     nomad: Nomad, order: Order, access: QueueAccess, entries: Entries
 ) -> None:
-    Schedules(access.queues, access.clock).schedule_job("nightly", "0 3 * * *", ("order", {"item": "venture"}))
+    Schedules(access.queues).schedule_job("nightly", "0 3 * * *", ("order", {"item": "venture"}))
     waiting, delayed, other = order(), order(delay=60_000), order()
     queue, peer = "/admin/jobs/queues/shop", f"cli@{socket.gethostname()}"
     changes: list[tuple[list[str], str, str, Any]] = [

@@ -11,8 +11,8 @@ import typer
 
 from nomad_actors.cli import app
 from nomad_actors.commands.enqueue import own_parameters
-from nomad_actors.commands.exits import ExitCode
 from nomad_actors.commands.session import opened
+from nomad_actors.errors import ExitCode
 from nomad_actors.health.examine import ON_REDIS, ON_THE_DATABASE, ON_THE_HOST
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")

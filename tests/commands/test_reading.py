@@ -222,7 +222,7 @@ def test_cut_data_names_the_command_that_shows_it_all(nomad: Nomad, order: Order
 def test_schedules_are_shown_started_stopped_and_run(nomad: Nomad, nomad_json: NomadJson, access: QueueAccess) -> None:
     from nomad_actors.scheduler import Schedules
 
-    Schedules(access.queues, access.clock).schedule_job("nightly", "0 3 * * *", ("order", {"item": "venture"}))
+    Schedules(access.queues).schedule_job("nightly", "0 3 * * *", ("order", {"item": "venture"}))
     (job,) = nomad_json("schedules")["jobs"]
     assert (job["name"], job["running"]) == ("nightly", True)
     assert nomad_json("schedules", "stop", "nightly")["running"] is False

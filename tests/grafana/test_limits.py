@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from monitoring.dashboards.files import dashboards
+from monitoring.files import dashboards
 from nomad_actors.thresholds import ALERTS, BY_QUEUE, DEFAULT, DOCTOR, SCHEDULES, Table, table
 
 from .conftest import panels_of

@@ -11,8 +11,8 @@ import re
 
 import pytest
 
+from monitoring.alerts.promql import duration
 from monitoring.dashboards.limits import in_words
-from monitoring.dashboards.queries import prometheus_duration
 from nomad_actors.broker.endings import Outcome
 from nomad_actors.thresholds import ALERTS, DEFAULT
 
@@ -88,7 +88,7 @@ def test_a_rate_uses_the_rate_interval_or_its_text_names_the_window(query: Query
     texts = query.panel["title"] + query.panel["description"] + query.legend
     windows = [ALERTS.drain_window_seconds, ALERTS.recovered_window_seconds, ALERTS.poison_window_seconds]
     burns = [burn.long_seconds for burn in ALERTS.burns]
-    fixed = {prometheus_duration(each): in_words(each) for each in [*windows, *burns, DEFAULT.failure_window_seconds]}
+    fixed = {duration(each): in_words(each) for each in [*windows, *burns, DEFAULT.failure_window_seconds]}
     for window in re.findall(r"\[([^\]]+)\]", query.expression):
         assert window == "$__rate_interval" or fixed[window] in texts
 

@@ -108,7 +108,7 @@ def test_a_dashboard_matches_grafanas_model(dashboard):
     ],
 )
 def test_a_mismatch_is_found(change, message):
-    from monitoring.dashboards.files import dashboards
+    from monitoring.files import dashboards
     from nomad_actors.thresholds import table
 
     dashboard = json.loads(json.dumps(dashboards(table())[0]))

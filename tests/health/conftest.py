@@ -73,5 +73,7 @@ def found_in(access: QueueAccess, *, clock: Clock | None = None, **limits: float
 def report_of(access: QueueAccess, *, clock: Clock | None = None, **limits: float) -> Report:
     """Return the doctor's report."""
     thresholds = DoctorThresholds(**{"not_moving_seconds": 0.0, **limits})  # type: ignore[arg-type]
-    installation = Installation(access.settings, clock or access.clock, access.broker, access.queues, thresholds)
+    # The schedules are read by the queues' clock.
+    access.queues.clock = clock or access.clock
+    installation = Installation(access.settings, access.queues.clock, access.broker, access.queues, thresholds)
     return examine(installation)

@@ -66,7 +66,7 @@ class Later(SystemClock):
 
 
 def test_a_schedule_that_is_overdue(access: QueueAccess) -> None:
-    schedules = Schedules(access.queues, access.clock)
+    schedules = Schedules(access.queues)
     schedules.declare(SCHEDULES)
     assert found_in(access)["schedules"].severity == "ok"
     schedules.schedule_job("often", "* * * * *", ("order", {"item": "venture"}))
@@ -76,8 +76,8 @@ def test_a_schedule_that_is_overdue(access: QueueAccess) -> None:
 
 
 def test_a_job_of_a_schedule_that_has_not_started_is_overdue_unless_its_queue_is_paused(access: QueueAccess) -> None:
-    Schedules(access.queues, access.clock).schedule_job("yearly", "@yearly", ("order", {"item": "venture"}))
-    added = Schedules(access.queues, access.clock).run_job("yearly")
+    Schedules(access.queues).schedule_job("yearly", "@yearly", ("order", {"item": "venture"}))
+    added = Schedules(access.queues).run_job("yearly")
     found = found_in(access, clock=Later())["schedule yearly"]
     assert (found.severity, found.remedy) == ("problem", f"nomad job {added.id}")
     assert "has not started" in found.cause
@@ -89,7 +89,7 @@ def test_schedules_of_the_code_that_redis_does_not_know(access: QueueAccess) -> 
     empty = found_in(access)["schedules"]
     assert all(each.name in empty.cause for each in SCHEDULES)
     assert (empty.severity, "not in Redis: it restarted empty" in empty.cause) == ("problem", True)
-    Schedules(access.queues, access.clock).declare(SCHEDULES)
+    Schedules(access.queues).declare(SCHEDULES)
     assert found_in(access)["schedules"].severity == "ok"
 
 

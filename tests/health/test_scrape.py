@@ -195,7 +195,7 @@ def test_a_job_of_a_lost_worker_is_not_beyond_its_time_limit(app: App, wait_unti
 
 
 def test_schedules_and_schedulers_are_exported(app: App, value: Callable[..., float | None]) -> None:
-    schedules = Schedules(app.queues, app.clock)
+    schedules = Schedules(app.queues)
     schedules.declare(SCHEDULES)
     now_ms = app.clock.now_ms()
     schedules.book.beat("host:1", now_ms, forget_before_ms=0)
@@ -265,7 +265,7 @@ def test_manual_runs_do_not_count() -> None:
 
 
 def test_a_schedules_calendar_decides_when_it_must_succeed(app: App, value: Callable[..., float | None]) -> None:
-    schedules = Schedules(app.queues, app.clock)
+    schedules = Schedules(app.queues)
     before = time.time()
     schedules.schedule_job("mine", "*/5 * * * *", ("hold", {}))
     due = value("nomad_schedule_success_due_timestamp_seconds", schedule="mine") or 0
@@ -275,7 +275,7 @@ def test_a_schedules_calendar_decides_when_it_must_succeed(app: App, value: Call
 
 
 def test_missed_slots_of_a_schedule_are_counted(app: App, value: Callable[..., float | None]) -> None:
-    schedules = Schedules(app.queues, app.clock)
+    schedules = Schedules(app.queues)
     schedules.declare(SCHEDULES)
     schedules.run_job("cache-cleanup", by="test")
     assert value("nomad_schedule_missed_total", schedule="cache-cleanup") == 0
@@ -325,7 +325,7 @@ def test_a_scrape_reads_all_queues_at_once(line: SlowLine, tmp_path: Path) -> No
             render(app.registry, "")
             return line.trips
 
-        schedules = Schedules(app.queues, app.clock)
+        schedules = Schedules(app.queues)
         schedules.declare(SCHEDULES)
         few = trips()
         assert 0 < few <= 9
@@ -341,7 +341,7 @@ def test_a_redis_that_is_too_slow_is_reported_in_time(
 ) -> None:
     monkeypatch.setattr(scrape, "REDIS_SECONDS", 1.0)
     with app_on(line.url, tmp_path) as app:
-        Schedules(app.queues, app.clock).declare(SCHEDULES)
+        Schedules(app.queues).declare(SCHEDULES)
         line.delay_seconds = 0.3
         began = time.monotonic()
         body = render(app.registry, "")[0].decode()

@@ -143,7 +143,7 @@ def test_a_schedule_whose_last_job_failed_is_unhealthy_while_it_is_on(queues: Qu
         found: list[str] = job_metrics.get_job_system_health(queues=queues)["scheduledJobs"]["issues"]
         return found
 
-    schedules = Schedules(queues, queues.clock)
+    schedules = Schedules(queues)
     for name, fail in (("nightly", True), ("hourly", False)):
         schedules.schedule_job(name, "@yearly", ("cleaning", {"fail": fail}))
         added = schedules.run_job(name)

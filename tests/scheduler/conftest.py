@@ -83,4 +83,4 @@ def queues(make_queues: Callable[..., Queues]) -> Queues:
 @pytest.fixture
 def schedules(queues: Queues, clock: ManualClock) -> Schedules:
     """Its schedules."""
-    return Schedules(queues, clock)
+    return Schedules(queues)

@@ -34,7 +34,7 @@ def test_a_payload_that_ends_its_program_is_recorded_and_does_not_stop_other_sch
     clock.advance(seconds=60)
     each.schedule()
     assert waiting(queues) == 1
-    (slot,) = get_job_status(queues, clock, "a-bad")["slots"]
+    (slot,) = get_job_status(queues, "a-bad")["slots"]
     assert (slot["outcome"], "its own code failed (SystemExit: 0)" in slot["missed"]) == ("missed", True)
 
 

@@ -15,7 +15,7 @@ import pytest
 from admin import create_app as create_admin
 from nomad_actors.app import App, create_app
 from nomad_actors.broker.client.slots import StoredSchedule
-from nomad_actors.clock import ManualClock, SystemClock
+from nomad_actors.clock import ManualClock
 from nomad_actors.errors import BadPayload, SettingsError, UnknownJobType
 from nomad_actors.queues.search import JobFilter
 from nomad_actors.scheduler import ScheduledJob, Schedules, SlotScheduler
@@ -86,7 +86,7 @@ def open_app(environ: dict[str, str], clock: ManualClock) -> Iterator[Callable[[
 
 def scheduler(app: App) -> SlotScheduler:
     """Return a scheduler like the program's after one round."""
-    made = SlotScheduler(Schedules(app.queues, app.clock), app.queues.schedules(), app.clock)
+    made = SlotScheduler(Schedules(app.queues), app.queues.schedules(), app.clock)
     made.schedule()
     return made
 
@@ -102,7 +102,7 @@ def test_a_periodic_actor_is_fired_and_reported_as_any_schedule(
     with running(app.broker):
         app.broker.join("rates", timeout=5000)
     assert sys.modules[name].ran == [1]
-    shown = get_job_status(app.queues, clock, "refresh_rates")
+    shown = get_job_status(app.queues, "refresh_rates")
     expected = {
         "cronExpression": "*/5 * * * *",
         "description": "Fetch the exchange rates.",
@@ -125,7 +125,7 @@ def test_a_periodic_actor_is_started_stopped_and_run(
 ) -> None:
     module()
     app = open_app()
-    each, schedules = scheduler(app), Schedules(app.queues, app.clock)
+    each, schedules = scheduler(app), Schedules(app.queues)
     schedules.stop_job("refresh_rates")
     clock.advance(seconds=600)
     each.schedule()
@@ -168,7 +168,7 @@ def test_its_jobs_have_a_known_type(
     module()
     app = open_app()
     scheduler(app)
-    added = Schedules(app.queues, app.clock).run_job("refresh_rates")
+    added = Schedules(app.queues).run_job("refresh_rates")
     queue = app.queues.get_queue("rates")
     assert [job.id for job in queue.find(JobFilter(job_type="refresh_rates"), limit=5).jobs] == [added.id]
     with pytest.raises(UnknownJobType, match="allowed: refresh_rates, without"):
@@ -183,7 +183,7 @@ def test_an_operator_may_change_its_calendar_but_not_add_arguments(
     module()
     app = open_app()
     scheduler(app)
-    schedules = Schedules(app.queues, app.clock)
+    schedules = Schedules(app.queues)
     changed = schedules.schedule_job("refresh_rates", "@daily", ("refresh_rates", {}))
     assert "expression" in changed.overridden
     with pytest.raises(BadPayload, match=r"'refresh_rates' is scheduled without arguments.*allowed: {}"):
@@ -199,9 +199,9 @@ def test_the_schedule_of_a_removed_actor_is_removed(module: Callable[..., str], 
     module(PLAIN)
     app = open_app()
     assert "refresh_rates" not in undeclared(app.queues, known=[])
-    assert Schedules(app.queues, app.clock).find("refresh_rates") is not None
+    assert Schedules(app.queues).find("refresh_rates") is not None
     scheduler(app)
-    assert Schedules(app.queues, app.clock).find("refresh_rates") is None
+    assert Schedules(app.queues).find("refresh_rates") is None
 
 
 def test_the_actors_of_a_module_belong_to_the_last_application(
@@ -263,7 +263,7 @@ def test_as_users_run_it(
 ) -> None:
     module()
     app = create_app(Settings.from_env(environ))
-    schedules, counts = Schedules(app.queues, SystemClock()), app.queues.get_queue("rates").counts
+    schedules, counts = Schedules(app.queues), app.queues.get_queue("rates").counts
     schedules.declare(app.queues.schedules())
     _go_back(schedules, seconds=1_200)
     with program(["nomad_actors.cli", "run", "scheduler"], environ, tmp_path):

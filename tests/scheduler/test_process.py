@@ -31,7 +31,7 @@ def scheduler(schedules: Schedules, clock: ManualClock, *declared: JobSchedule) 
 
 def outcomes(queues: Queues, clock: ManualClock, name: str = "every-minute") -> list[str]:
     """Return the slots' outcomes, oldest first."""
-    return [slot["outcome"] for slot in reversed(get_job_status(queues, clock, name)["slots"])]
+    return [slot["outcome"] for slot in reversed(get_job_status(queues, name)["slots"])]
 
 
 def test_each_due_slot_gets_one_job_from_any_number_of_schedulers(
@@ -64,7 +64,7 @@ def test_slots_that_came_due_while_redis_was_down_are_handled_when_it_is_back(
     own_redis: LocalRedis, make_queues: Callable[..., Queues], clock: ManualClock
 ) -> None:
     queues = make_queues(own_redis.url)
-    each = scheduler(Schedules(queues, clock), clock)
+    each = scheduler(Schedules(queues), clock)
     own_redis.kill()
     clock.advance(seconds=20)
     each.schedule()
@@ -81,7 +81,7 @@ def test_a_refused_job_is_recorded_and_does_not_stop_other_schedules(
     clock.advance(seconds=60)
     each.schedule()
     assert waiting(queues) == 1
-    (slot,) = get_job_status(queues, clock, "broken")["slots"]
+    (slot,) = get_job_status(queues, "broken")["slots"]
     assert slot["outcome"] == "missed"
     assert "its job is refused" in slot["missed"]
     assert "nonsense" in slot["missed"]
@@ -123,7 +123,7 @@ def test_the_misfire_policy_decides_about_slots_that_came_due_while_no_scheduler
     scheduler(schedules, clock, a_schedule(**policy))
     clock.advance(seconds=11 * 60)
     scheduler(schedules, clock, a_schedule(**policy))
-    shown = get_job_status(queues, clock, "every-minute")
+    shown = get_job_status(queues, "every-minute")
     assert (waiting(queues), shown["missed"]) == (jobs, missed)
     assert len(shown["slots"]) == 11
     for slot in shown["slots"]:
@@ -135,7 +135,7 @@ def test_the_last_slot_runs_once_when_all_are_late(queues: Queues, schedules: Sc
     scheduler(schedules, clock, hourly)
     clock.advance(seconds=5 * 3600 + 1800)
     scheduler(schedules, clock, hourly)
-    slots = get_job_status(queues, clock, "every-minute")["slots"]
+    slots = get_job_status(queues, "every-minute")["slots"]
     assert [slot["outcome"] for slot in slots] == ["waiting", "missed", "missed", "missed", "missed", "missed"]
     assert slots[0]["latenessMs"] == 1790_000
     assert slots[1]["missed"].endswith("late; a later slot runs instead")
@@ -146,7 +146,7 @@ def test_all_is_capped_and_the_rest_is_counted(queues: Queues, schedules: Schedu
     scheduler(schedules, clock, every)
     clock.advance(seconds=86_400)
     scheduler(schedules, clock, every)
-    shown = get_job_status(queues, clock, "every-minute")
+    shown = get_job_status(queues, "every-minute")
     # One slot is in time; a hundred late ones run.
     assert waiting(queues) == 101
     assert shown["missed"] == 1440 - 101
@@ -162,7 +162,7 @@ def test_a_slot_is_missed_while_the_previous_job_has_not_ended(
         clock.advance(seconds=60)
         each.schedule()
     assert waiting(queues) == 1
-    slots = get_job_status(queues, clock, "every-minute")["slots"]
+    slots = get_job_status(queues, "every-minute")["slots"]
     assert [slot["missed"] for slot in slots] == ["the previous run is still waiting"] * 2 + [None]
 
 
@@ -171,7 +171,7 @@ def test_the_slot_of_a_job_that_has_not_ended_is_kept(queues: Queues, schedules:
     for _ in range(90):
         clock.advance(seconds=60)
         each.schedule()
-    shown = get_job_status(queues, clock, "every-minute")
+    shown = get_job_status(queues, "every-minute")
     assert shown["missed"] == 89
     assert shown["slots"][-1]["outcome"] == "waiting"
     assert "has not started" in shown["overdue"]
@@ -197,7 +197,7 @@ def test_a_full_queue_takes_a_schedules_job_only_as_a_replacement(
         each.schedule()
     assert (waiting(queues), outcomes(queues, clock)) == (1, slots)
     if overlap == "queue":
-        last = get_job_status(queues, clock, "every-minute")["slots"][0]
+        last = get_job_status(queues, "every-minute")["slots"][0]
         assert last["missed"] == "the queue is full: at most 1 may wait"
 
 
@@ -232,7 +232,7 @@ def test_a_stop_applies_at_once_and_slots_meanwhile_are_not_missed(
     clock.advance(seconds=60)
     each.schedule()
     assert waiting(queues) == 1
-    assert get_job_status(queues, clock, "every-minute")["missed"] == 0
+    assert get_job_status(queues, "every-minute")["missed"] == 0
 
 
 def test_a_scheduler_that_was_frozen_during_a_change_adds_nothing_of_the_old_version(
@@ -290,7 +290,7 @@ def test_the_end_of_a_job_ends_its_slot(
     with running(queues.broker):
         queues.broker.join("ticks", timeout=5000)
     assert outcomes(queues, clock) == ["cancelled", "removed", "completed"]
-    last = get_job_status(queues, clock, "every-minute")["slots"][0]
+    last = get_job_status(queues, "every-minute")["slots"][0]
     assert last["started"] is not None
     assert last["ended"] is not None
 
@@ -316,7 +316,7 @@ def test_a_retry_and_a_late_start_of_a_scheduled_job_need_nothing_special(
 
 def test_the_last_status_is_the_jobs_current_state(queues: Queues, schedules: Schedules, clock: ManualClock) -> None:
     def status() -> tuple[object, object]:
-        shown = get_job_status(queues, clock, "every-minute")
+        shown = get_job_status(queues, "every-minute")
         return shown["lastStatus"], shown["lastOutcome"]
 
     queue = queues.get_queue("ticks")
@@ -344,9 +344,9 @@ def test_a_job_that_waits_in_a_paused_queue_is_not_overdue(
     for _ in range(90):
         clock.advance(seconds=60)
         each.schedule()
-    assert get_job_status(queues, clock, "every-minute")["overdue"] is None
+    assert get_job_status(queues, "every-minute")["overdue"] is None
     queues.get_queue("ticks").resume()
-    overdue = get_job_status(queues, clock, "every-minute")["overdue"]
+    overdue = get_job_status(queues, "every-minute")["overdue"]
     assert "has not started: nomad job schedule:every-minute:" in overdue
 
 
@@ -376,7 +376,7 @@ def test_a_schedule_that_a_newer_release_removed_stays_removed(
 def test_the_heartbeat_metric_stops_while_redis_is_down(
     own_redis: LocalRedis, make_queues: Callable[..., Queues], clock: ManualClock
 ) -> None:
-    each = scheduler(Schedules(make_queues(own_redis.url), clock), clock)
+    each = scheduler(Schedules(make_queues(own_redis.url)), clock)
     looked = heartbeat()
     assert looked
     own_redis.kill()
@@ -404,16 +404,18 @@ class Off(SystemClock):
 @pytest.mark.parametrize("seconds", [-90.0, 30.0])
 def test_a_scheduler_with_a_wrong_clock_reports_it(queues: Queues, seconds: float) -> None:
     wrong = Off(seconds)
-    each = SlotScheduler(Schedules(queues, wrong), [a_schedule()], wrong)
+    queues.clock = wrong
+    each = SlotScheduler(Schedules(queues), [a_schedule()], wrong)
+    queues.clock = SystemClock()
     each.schedule()
     # The reader's clock is right: the scheduler is live, whatever its own clock shows.
-    (scheduler,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
+    (scheduler,) = get_scheduler_summary(queues)["schedulers"]
     assert (scheduler["name"], scheduler["live"]) == (each.name, True)
     assert scheduler["clockOffsetSeconds"] == pytest.approx(seconds, abs=2)
     assert "this host's clock and Redis' differ by" in scheduler["holds"]
     since = scheduler["holdsSince"]
     wrong.seconds = 0.0
     each.schedule()
-    (scheduler,) = get_scheduler_summary(queues, SystemClock())["schedulers"]
+    (scheduler,) = get_scheduler_summary(queues)["schedulers"]
     assert (scheduler["holds"], scheduler["holdsSince"]) == (None, None)
     assert since is not None

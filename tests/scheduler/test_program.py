@@ -36,7 +36,7 @@ def app(environ: dict[str, str]) -> Iterator[App]:
 @pytest.fixture
 def schedules(app: App) -> Schedules:
     """Its schedules."""
-    return Schedules(app.queues, app.clock)
+    return Schedules(app.queues)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from nomad_actors.health import Finding, file_checks
 from nomad_actors.settings import Settings
 from nomad_actors.settings.secret_url import SecretUrl
 from nomad_actors.settings.values import is_strong
-from nomad_actors.store import KeyIsLost, Store, TokenCipher
+from nomad_actors.store import Store, TokenCipher
 from nomad_actors.store.database import Database
 from nomad_actors.store.key_file import make_key
 from tests.support.processes import environ_for
@@ -57,7 +57,7 @@ def test_a_lost_key_file_is_not_replaced_while_logins_need_it(settings: Settings
     key_id = TokenCipher([key_file.read_text().strip()]).current_key_id
     kept = key_file.read_text()
     key_file.unlink()
-    with pytest.raises(KeyIsLost) as raised:
+    with pytest.raises(CannotStart) as raised:
         TokenCipher.from_settings(settings)
     assert f"1 login with key {key_id}, but {key_file} is missing" in str(raised.value)
     assert f"nomad forget-key {key_id}" in raised.value.fix

@@ -78,6 +78,17 @@ class BulkFilter(ResponseModel):
     since: int | None
     until: int | None
 
+    @classmethod
+    def of(cls, job_filter: JobFilter) -> BulkFilter:
+        return cls.of_attributes(
+            job_filter,
+            status=list(job_filter.states),
+            outcome=list(job_filter.outcomes),
+            fields=dict(job_filter.fields),
+            since=job_filter.since_ms,
+            until=job_filter.until_ms,
+        )
+
 
 class BulkOperation(ResponseModel):
     """A bulk operation and its progress."""
@@ -124,25 +135,13 @@ class Operation:
 
     def shown(self) -> BulkOperation:
         """Return the form that the API and the `nomad` command show."""
-        request, job_filter = self.request, self.request.job_filter
-        return BulkOperation.model_construct(
-            id=self.id,
+        request = self.request
+        return BulkOperation.of_attributes(
+            self,
             queue_name=self.queue,
             action=request.action,
-            state=self.state,
-            total=self.total,
-            done=self.done,
-            skipped=self.skipped,
             per_second=request.per_second,
-            filter=BulkFilter.model_construct(
-                status=list(job_filter.states),
-                outcome=list(job_filter.outcomes),
-                job_type=job_filter.job_type,
-                fields=dict(job_filter.fields),
-                fingerprint=job_filter.fingerprint,
-                since=job_filter.since_ms,
-                until=job_filter.until_ms,
-            ),
+            filter=BulkFilter.of(request.job_filter),
             by=request.by,
             reason=request.reason,
             created_at=self.created_ms,

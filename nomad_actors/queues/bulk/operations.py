@@ -26,10 +26,6 @@ MAX_KEPT = 50
 OWNED_MS = 10_000
 
 
-class OperationNotFound(JobNotFound):
-    """Raised when a queue has no bulk operation with this id."""
-
-
 class Operations:
     """Every queue's bulk operations.
 
@@ -91,11 +87,11 @@ class Operations:
         return Operation.of(saved)
 
     def get(self, queue: str, operation_id: str) -> Operation:
-        """Return one operation. Raises `OperationNotFound`."""
+        """Return one operation. Raises `JobNotFound`."""
         for operation in self.of_queue(queue):
             if operation.id == operation_id:
                 return operation
-        raise OperationNotFound(f"queue {queue!r} has no bulk operation {operation_id[:80]!r}")
+        raise JobNotFound(f"queue {queue!r} has no bulk operation {operation_id[:80]!r}")
 
     def of_queue(self, queue: str) -> list[Operation]:
         """Return a queue's operations, newest first."""
@@ -109,14 +105,14 @@ class Operations:
     def stop(self, queue: str, operation_id: str) -> Operation:
         """Stop an operation after its current step; what it has done is not undone.
 
-        Raises `OperationNotFound`, and `WrongState` if it is not running.
+        Raises `JobNotFound`, and `WrongState` if it is not running.
         """
         return self._change(queue, operation_id, expected="running", state="stopped")
 
     def resume(self, queue: str, operation_id: str, *, owner: str = "") -> Operation:
         """Resume a stopped operation where it stopped. It belongs to `owner` if one is named.
 
-        Raises `OperationNotFound`, and `WrongState` if it is not stopped.
+        Raises `JobNotFound`, and `WrongState` if it is not stopped.
         """
         return self._change(queue, operation_id, expected="stopped", state="running", owner=owner)
 

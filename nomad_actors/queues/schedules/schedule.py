@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 from zoneinfo import ZoneInfo
 
 from periodiq import CronSpec
@@ -46,6 +46,18 @@ class Overlap(StrEnum):
     QUEUE = "queue"
     #: Its job replaces a previous one that waits; a running one continues.
     REPLACE = "replace"
+
+
+class ScheduleOptions(TypedDict, total=False):
+    """The options of a schedule that a call may set; `Schedule` has their defaults."""
+
+    description: str
+    timezone: str
+    enabled: bool
+    run_on_init: bool
+    misfire: Misfire | str
+    max_lateness_seconds: float | None
+    overlap: Overlap | str | None
 
 
 @dataclass(frozen=True, kw_only=True)

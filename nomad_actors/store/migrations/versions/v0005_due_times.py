@@ -21,6 +21,10 @@ def upgrade() -> None:
     with op.batch_alter_table("sync_state") as state:
         state.add_column(sa.Column("changed_ms", sa.BigInteger(), nullable=True))
         state.add_column(sa.Column("set_aside", sa.BigInteger(), nullable=False, server_default="0"))
+    has_error = sa.text("error IS NOT NULL")
+    op.create_index(
+        "ix_sync_state_errors", "sync_state", ["character_id"], sqlite_where=has_error, postgresql_where=has_error
+    )
     op.create_table(
         "set_aside_rows",
         sa.Column("entry_id", _COUNTER, nullable=False),
