@@ -12,6 +12,7 @@ from .alerts import alerts
 from .api_fuzz import api_fuzz
 from .as_users_run_it import as_users_run_it
 from .clock_steps import clock_steps
+from .conduct import conduct
 from .hostile.proof import hostile
 from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
 from .memory import flat_memory
@@ -44,6 +45,7 @@ PROOFS = {
         slow_clients,
         million,
         as_users_run_it,
+        conduct,
     )
 }
 
