@@ -29,6 +29,19 @@ TTL_SECONDS = 7 * 86_400
 STALE_SECONDS = 86_400
 #: Keys per step.
 STEP = 200
+#: A document begins with its freshness, so that it can be read and renewed without the rest.
+_HEAD = '{"fresh_until_ms":'
+#: Renews a document: KEYS 1 the document, 2 the index; ARGV 1 `_HEAD`, 2 fresh until, 3 the document's name, 4 now
+#: (ms), 5 its TTL (s). Returns 0 if there is no document whose freshness can be replaced.
+_RENEW = """
+local head = redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] + #ARGV[2])
+if not string.find(head, '^' .. ARGV[1] .. string.rep('%d', #ARGV[2]) .. ',$') then return 0 end
+redis.call('SETRANGE', KEYS[1], #ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+return 1
+"""
 #: The prefix that callers write in a pattern; it means ours.
 _CALLERS_PREFIX = "esi:"
 
@@ -61,6 +74,7 @@ class EsiCache:
         self._clock = clock
         self._prefix = prefix
         self._lru = f"{prefix}lru"
+        self._renew = client.register_script(_RENEW)
 
     def get(self, character_id: int, route: Route) -> CachedDocument | None:
         """Return a document, stale or not, and mark it as read; None if it is not cached."""
@@ -81,13 +95,18 @@ class EsiCache:
         if response.not_modified:
             raise ValueError("a 304 has no document; put the document that it renews")
         name = _name(character_id, route)
-        # The freshness comes first, so that cleaning can read it without the document.
         document = {"fresh_until_ms": response.fresh_until_ms, "etag": response.etag, "body": response.body}
         with self._client.pipeline(transaction=True) as pipe:
             pipe.set(self._prefix + name, json.dumps(document, separators=(",", ":")), ex=TTL_SECONDS)
             pipe.zadd(self._lru, {name: self._clock.now_ms()})
             pipe.expire(self._lru, TTL_SECONDS)
             pipe.execute()
+
+    def renew(self, character_id: int, route: Route, *, fresh_until_ms: int) -> bool:
+        """Make the cached document fresh again, without sending it; return False if there is none."""
+        name = _name(character_id, route)
+        arguments = (_HEAD, fresh_until_ms, name, self._clock.now_ms(), TTL_SECONDS)
+        return bool(self._renew(keys=[self._prefix + name, self._lru], args=arguments))
 
     def clean_expired(self, *, dry_run: bool, older_than_seconds: int = STALE_SECONDS) -> CleanReport:
         """Remove documents that have been stale for `older_than_seconds`, and orphans.
@@ -217,5 +236,5 @@ def _read(raw: bytes | str) -> CachedDocument | None:
 
 
 def _fresh_until_ms(head: bytes | str) -> int:
-    digits = _text(head).removeprefix('{"fresh_until_ms":').partition(",")[0]
+    digits = _text(head).removeprefix(_HEAD).partition(",")[0]
     return int(digits) if digits.isdigit() else 0

@@ -43,6 +43,8 @@ class Route:
     interval_seconds: int
     #: What the body is, in JSON: a list of rows, an object, or a number.
     body: BodyType = list
+    #: Whether it can hardly change while the player is offline, and is then requested less often.
+    rests_offline: bool = False
     query: tuple[tuple[str, str], ...] = ()
 
     def path(self, character_id: int) -> str:
@@ -61,6 +63,7 @@ def _route(
     interval_seconds: int = 0,
     dataset: str = "",
     body: BodyType = list,
+    rests_offline: bool = False,
     query: tuple[tuple[str, str], ...] = (),
 ) -> Route:
     return Route(
@@ -73,6 +76,7 @@ def _route(
         rate_group=rate_group,
         interval_seconds=max(cache_seconds, interval_seconds),
         body=body,
+        rests_offline=rests_offline,
         query=query,
     )
 
@@ -91,11 +95,36 @@ _COMPLETED = (("include_completed", "true"),)
 _ALL: tuple[Route, ...] = (
     _route(_OVERVIEW, "", None, 86_400, None, dataset="character", body=dict),
     _route(
-        _OVERVIEW, "/location", "esi-location.read_location.v1", 5, "char-location", interval_seconds=300, body=dict
+        _OVERVIEW,
+        "/location",
+        "esi-location.read_location.v1",
+        5,
+        "char-location",
+        interval_seconds=300,
+        body=dict,
+        rests_offline=True,
     ),
-    _route(_OVERVIEW, "/ship", "esi-location.read_ship_type.v1", 5, "char-location", interval_seconds=300, body=dict),
+    _route(
+        _OVERVIEW,
+        "/ship",
+        "esi-location.read_ship_type.v1",
+        5,
+        "char-location",
+        interval_seconds=300,
+        body=dict,
+        rests_offline=True,
+    ),
     _route(_OVERVIEW, "/corporationhistory", None, 86_400, None),
-    _route(_OVERVIEW, "/online", "esi-location.read_online.v1", 60, "char-location", interval_seconds=300, body=dict),
+    _route(
+        _OVERVIEW,
+        "/online",
+        "esi-location.read_online.v1",
+        60,
+        "char-location",
+        interval_seconds=300,
+        body=dict,
+        rests_offline=True,
+    ),
     _route(_OVERVIEW, "/clones", "esi-clones.read_clones.v1", 120, "char-location", interval_seconds=3_600, body=dict),
     _route(_OVERVIEW, "/implants", "esi-clones.read_implants.v1", 120, "char-detail", interval_seconds=3_600),
     _route(_WALLET, "/wallet", _READ_WALLET, 120, "char-wallet", interval_seconds=600, body=float),

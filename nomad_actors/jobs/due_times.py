@@ -10,28 +10,37 @@ from ..esi import EsiResponse, Route, http_date
 SLACK_MS = 5_000
 #: The share of a route's interval over which its refreshes are spread, by character.
 _JITTER_SHARE = 0.1
+#: A player who is offline for this long is rarely back within the hour; then an interval is this many times as long.
+_RESTS_AFTER_MS, _REST_FACTOR = 86_400_000, 10
 #: The pauses after ESI refused a route of a character.
 REFUSED_MS, REFUSED_MAX_MS = 3_600_000, 7 * 86_400_000
 
 
-def as_of_ms(route: Route, response: EsiResponse, *, now_ms: int) -> int:
+def as_of_ms(route: Route, response: EsiResponse, *, now_ms: int, stored_ms: int | None = None) -> int:
     """Return when the response's data was true: `Last-Modified`, else the start of its freshness.
 
-    A not-modified response may repeat the old `Last-Modified` although ESI has just compared the data.
+    A not-modified response may repeat the old `Last-Modified` although ESI has just compared the data. A response
+    without `Last-Modified` is never older than the stored one of `stored_ms`: its freshness may just be shorter.
     """
     freshness_began_ms = response.fresh_until_ms - route.cache_seconds * 1000
     modified = http_date(response.last_modified)
     if modified is None:
-        found_ms = freshness_began_ms
+        found_ms = max(freshness_began_ms, stored_ms or 0)
     else:
         modified_ms = int(modified.timestamp() * 1000)
         found_ms = max(modified_ms, freshness_began_ms) if response.not_modified else modified_ms
     return min(found_ms, now_ms)
 
 
-def next_due_ms(route: Route, character_id: int, *, fresh_until_ms: int, now_ms: int) -> int:
-    """Return the next scheduled request: after CCP's freshness and our interval, with a fixed offset per character."""
-    interval_ms = route.interval_seconds * 1000
+def next_due_ms(
+    route: Route, character_id: int, *, fresh_until_ms: int, now_ms: int, offline_since_ms: int | None = None
+) -> int:
+    """Return the next scheduled request: after CCP's freshness and our interval, with a fixed offset per character.
+
+    Ten times the interval if the player has been offline for a day and the route hardly changes meanwhile.
+    """
+    rests = route.rests_offline and offline_since_ms is not None and now_ms - offline_since_ms > _RESTS_AFTER_MS
+    interval_ms = route.interval_seconds * 1000 * (_REST_FACTOR if rests else 1)
     return max(fresh_until_ms + SLACK_MS, now_ms + interval_ms) + _jitter_ms(route, character_id)
 
 

@@ -1,4 +1,8 @@
-"""The job that keeps ESI's data fresh: one route of one character, or a sweep that adds a job for each due route."""
+"""The job that keeps ESI's data fresh: one route of one character.
+
+The next refresh of a route that somebody asked for is a delayed job of its own, the only one of its character and
+route. A sweep adds the jobs that are missing, from the database.
+"""
 
 from __future__ import annotations
 
@@ -18,28 +22,29 @@ from ..queues.job_type import JobType, Result
 from ..queues.policy import Backoff, Priority, PriorityValue
 from ..queues.schedules.calendar import CRON_EXPRESSIONS
 from ..queues.schedules.schedule import Schedule
-from ..store import DueRoute
+from ..store import OverdueRoute
 from .due_times import SLACK_MS
 from .payloads import CharacterPayload
-from .route_sync import RouteSync
+from .route_sync import Refused, RouteSync, Synced
 from .services import Services
 
 NAME = "esi-data-refresh"
 QUEUE = "esi-refresh"
 
 #: A route that nobody requested for this long is no longer polled.
-SUBSCRIPTION_DAYS = 30
-#: A scheduled refresh that has not run within this time is added again.
+SUBSCRIPTION_MS = 30 * 86_400_000
+#: A refresh that is due for this long and has not run may have lost its job.
+LATE_MS = 60_000
+#: A job that the sweep added and that has not run within this time is added again.
 REQUEUE_MS = 3_600_000
-#: The most jobs that one sweep adds; the rest is due at the next sweep.
-SWEEP_LIMIT = 20_000
-_DAY_MS = 86_400_000
+#: The most jobs that one sweep adds; the rest is added by the next one.
+SWEEP_LIMIT = 50_000
 _SCHEDULE = "schedule"
 _NUMBER = re.compile(r"/characters/(\d+)")
 
 
 class EsiRefreshPayload(CharacterPayload):
-    """One endpoint of one character; or, with `sweep`, every route that is due."""
+    """One endpoint of one character; or, with `sweep`, every route whose refresh is overdue."""
 
     endpoint: str | None = Field(default=None, max_length=500)
     #: Request it although our own interval has not passed; CCP's freshness is still respected.
@@ -95,32 +100,30 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
     """Make our copy of one route current.
 
     Running it twice is harmless: the second run finds a fresh copy and sends nothing. Rows are stored under their
-    natural keys, events are differences from the stored rows, and an older response never replaces a newer one. A sweep
-    that runs twice adds the same jobs with the same ids.
+    natural keys, events are differences from the stored rows, and an older response never replaces a newer one. The job
+    of the next refresh replaces the one that waits, and a sweep adds no second one.
     """
     if payload.sweep:
         return EsiRefreshResult(outcome="swept", enqueued=_sweep(payload, services))
-    route, sync = payload.route, RouteSync(services)
-    if payload.requested_by != _SCHEDULE and services.store.logins.character(payload.character):
-        services.store.documents.save_requested(payload.character, route.name)
-    synced = sync.sync(
-        payload.character,
-        route,
-        within_interval=not payload.skip_cache,
-        for_user=payload.requested_by == "user",
-    )
+    try:
+        synced = _sync(payload, services)
+    except Refused as error:
+        if _is_subscribed(error.asked_ms, services):
+            _add_next(payload, services, error.next_due_ms)
+        raise
     if payload.skip_cache and not synced.sent:
         # A request now would get the same response and break CCP's rules: schedule one for when freshness ends.
-        services.store.documents.save_requested(
-            payload.character,
-            route.name,
-            due_ms=synced.fresh_until_ms + SLACK_MS,
-            priority=_priority_of(payload.requested_by),
-        )
+        due_ms, priority = synced.fresh_until_ms + SLACK_MS, _priority_of(payload.requested_by)
+        services.store.documents.save_requested(payload.character, payload.route.name, due_ms=due_ms, priority=priority)
+        _add_next(payload, services, due_ms, priority)
+    elif _is_subscribed(synced.asked_ms, services):
+        _add_next(payload, services, synced.next_due_ms)
+    if synced.came_online:
+        _add_rested(payload, services)
     return EsiRefreshResult(
         outcome=synced.outcome,
         character_id=payload.character,
-        endpoint=route.name,
+        endpoint=payload.route.name,
         sent=synced.sent,
         fresh_until_ms=synced.fresh_until_ms,
         pages=synced.pages,
@@ -130,44 +133,94 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
     )
 
 
+def _sync(payload: EsiRefreshPayload, services: Services) -> Synced:
+    return RouteSync(services).sync(
+        payload.character,
+        payload.route,
+        within_interval=not payload.skip_cache,
+        in_full=payload.skip_cache,
+        asked=payload.requested_by != _SCHEDULE,
+        for_user=payload.requested_by == "user",
+    )
+
+
 def _priority_of(requested_by: str) -> Priority:
     return Priority.HIGH if requested_by == "user" else Priority.NORMAL
 
 
+def _is_subscribed(asked_ms: int | None, services: Services) -> bool:
+    return asked_ms is not None and services.clock.now_ms() - asked_ms < SUBSCRIPTION_MS
+
+
+def _add_next(
+    payload: EsiRefreshPayload, services: Services, due_ms: int, priority: Priority = Priority.NORMAL
+) -> None:
+    """Add the job of the next refresh in place of any that waits: the newest result knows best when it is due."""
+    delay_ms = max(due_ms - services.clock.now_ms(), 0)
+    job = _scheduled_job(payload.character, payload.user_id, payload.route.name, priority, delay_ms, replace=True)
+    queues.add_jobs([job])
+
+
+def _add_rested(payload: EsiRefreshPayload, services: Services) -> None:
+    """Bring forward the routes that were requested less often while the player was offline."""
+    rested = [route.name for route in ROUTES.values() if route.rests_offline and route != payload.route]
+    states = [services.store.documents.state(payload.character, name) for name in rested]
+    jobs = [
+        _scheduled_job(payload.character, payload.user_id, state.route, Priority.NORMAL, 0, replace=True)
+        for state in states
+        if state is not None and _is_subscribed(state.asked_ms, services)
+    ]
+    if jobs:
+        queues.add_jobs(jobs)
+
+
 def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
+    """Add the jobs that are missing: because Redis was lost, a job failed, or a player has logged in again."""
     now_ms = services.clock.now_ms()
     documents = services.store.documents
-    due = documents.due(
-        asked_since_ms=now_ms - SUBSCRIPTION_DAYS * _DAY_MS,
+    overdue = documents.overdue(
+        due_before_ms=now_ms - LATE_MS,
+        asked_since_ms=now_ms - SUBSCRIPTION_MS,
         queued_before_ms=now_ms - REQUEUE_MS,
         limit=SWEEP_LIMIT,
     )
-    allowed = [each for each in due if _allowed(each)]
-    if allowed:
-        queues.add_jobs([_sweep_job(payload, each) for each in allowed])
-        documents.save_queued(allowed)
-    return len(allowed)
+    allowed = [each for each in overdue if _allowed(each)]
+    if not allowed:
+        return 0
+    jobs = [
+        _scheduled_job(
+            each.character_id,
+            each.user_id,
+            each.route,
+            Priority.NORMAL if each.priority is None else Priority(each.priority),
+            payload.delay_ms(NAME, each.character_id, each.route),
+            replace=False,
+        )
+        for each in allowed
+    ]
+    added = queues.add_jobs(jobs)
+    documents.save_queued(allowed)
+    return sum(job.new for job in added)
 
 
-def _allowed(due: DueRoute) -> bool:
+def _allowed(due: OverdueRoute) -> bool:
     route = ROUTES.get(due.route)
     return route is not None and due.scopes.issuperset(route.scopes)
 
 
-def _sweep_job(payload: EsiRefreshPayload, due: DueRoute) -> NewJob:
+def _scheduled_job(
+    character_id: int, user_id: int | None, route: str, priority: Priority, delay_ms: int, *, replace: bool
+) -> NewJob:
     return NewJob(
         queue=QUEUE,
         job_type=NAME,
-        data={
-            "character_id": due.character_id,
-            "user_id": due.user_id,
-            "endpoint": due.route,
-            "requested_by": _SCHEDULE,
-        },
-        priority=None if due.priority is None else Priority(due.priority),
-        delay=payload.delay_ms(NAME, due.character_id, due.route),
+        data={"character_id": character_id, "user_id": user_id, "endpoint": route, "requested_by": _SCHEDULE},
+        priority=priority,
+        delay=delay_ms,
         requested_by=_SCHEDULE,
-        job_id=f"sweep-{NAME}-{due.character_id}{due.route}",
+        unique_key=f"{character_id}{route}",
+        unique_until="start",
+        unique_replace=replace,
     )
 
 
@@ -258,7 +311,7 @@ ESI_DATA_REFRESH = JobType(
     schedules=(
         Schedule(
             name=NAME,
-            description="Refresh the ESI routes that are due, every five minutes",
+            description="Add the refreshes of ESI routes that are overdue and have lost their job, every five minutes",
             expression=CRON_EXPRESSIONS["EVERY_5_MINUTES"],
             data={"sweep": True, "spread_seconds": 240},
         ),

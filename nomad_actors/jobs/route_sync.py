@@ -1,5 +1,6 @@
 """Brings our copy of one route of one character up to date, and its rows into the history.
 
+A refresh costs one read transaction and one write transaction; a "not modified" touches no document.
 The order prevents lost data: rows, document and validator are saved in one database transaction, and only then is the
 disposable copy put into the cache. A crash at any point costs one more request.
 """
@@ -8,17 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import uuid
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 import redis
 
 from ..broker.errors import PermanentError
-from ..errors import Unavailable
+from ..errors import NomadError, Unavailable
 from ..esi import EsiError, EsiRefused, EsiResponse, EsiUnavailable, NotSent, Route, SsoError, TokenUnchecked
+from ..esi.limits import flight
 from ..esi.limits.brakes import REJECTED_MS, rejected, unchecked
 from ..logs import get_logger
-from ..store import EVERYTHING, Changes, RouteState, Window
+from ..queues.current_job import current_job
+from ..store import EVERYTHING, ONLINE, Changes, Character, Login, RouteState, Window
 from .due_times import as_of_ms, next_due_ms, refused_ms, trouble_seconds
 from .services import Services
 from .token_keeper import TokenKeeper
@@ -27,10 +31,21 @@ from .token_keeper import TokenKeeper
 LASTING, LASTING_FAILURES = (200, 204, 500), 3
 #: Limits and downtime are not failures of the route; their brakes say when it is requested again.
 WEATHER = (420, 429, 503)
+#: How exactly it is saved when a route was last asked for: what is not is forgotten after weeks only.
+_ASKED_STEP_MS = 3_600_000
 
 Outcome = Literal["fresh", "not_modified", "updated"]
 
 logger = get_logger("esi-refresh-job")
+
+
+class Refused(PermanentError):
+    """Raised if ESI refuses a route of a character; it is requested again at `next_due_ms`."""
+
+    def __init__(self, message: str, *, next_due_ms: int, asked_ms: int | None) -> None:
+        super().__init__(message)
+        self.next_due_ms = next_due_ms
+        self.asked_ms = asked_ms
 
 
 @dataclass(frozen=True)
@@ -39,13 +54,49 @@ class Synced:
 
     outcome: Outcome
     fresh_until_ms: int
+    next_due_ms: int
+    #: When somebody last asked for it.
+    asked_ms: int | None
     changes: Changes
     pages: int = 0
+    #: The player was offline and is online.
+    came_online: bool = False
 
     @property
     def sent(self) -> bool:
         """Whether a request was sent to ESI."""
         return self.outcome != "fresh"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is stored about a route of a character, read at one instant."""
+
+    character_id: int
+    route: Route
+    state: RouteState | None
+    #: With tokens only if the route needs one.
+    character: Character
+    #: When somebody last asked for it; this job counts.
+    asked_ms: int | None = None
+
+    @property
+    def login(self) -> Login | None:
+        return self.character if isinstance(self.character, Login) else None
+
+    @property
+    def offline_since_ms(self) -> int | None:
+        return self.character.offline_since_ms
+
+    def validator(self) -> str | None:
+        """Return the ETag of our copy, or None to request it in full.
+
+        A listing of several pages is requested in full: each page has its own ETag, and the first may be unchanged
+        while another changed.
+        """
+        if self.state is None or (self.route.paging == "x-pages" and self.state.pages != 1):
+            return None
+        return self.state.etag
 
 
 class RouteSync:
@@ -62,69 +113,85 @@ class RouteSync:
         *,
         window: Window = EVERYTHING,
         within_interval: bool = False,
+        in_full: bool = False,
+        asked: bool = False,
         for_user: bool = False,
     ) -> Synced:
-        """Make our copy current and store its rows within `window`.
+        """Make our copy current and store its rows within `window`; if it was `asked` for, it must stay current.
 
         Nothing is sent before CCP's freshness ends, nor, with `within_interval`, before our own interval has passed.
-        Raises `PermanentError` naming the missing scope, the refusal or the invalid login. Errors of ESI's and SSO's
+        With `in_full` ESI is not asked whether our copy is still valid, so that a wrong copy is replaced.
+        Raises `PermanentError` naming the missing scope or the invalid login, and `Refused`. Errors of ESI's and SSO's
         clients and of the store pass through if a later attempt may succeed.
         """
-        state = self._documents.state(character_id, route.name)
-        fresh_until_ms = _fresh_until_ms(state, route, within_interval=within_interval)
-        if self._services.clock.now_ms() < fresh_until_ms:
-            return Synced("fresh", fresh_until_ms, self._catch_up(character_id, route, state, window))
-        self._check_refusal(character_id, route, state)
-        self._check_scopes(character_id, route)
-        try:
-            response = self._fetch(character_id, route, state, for_user)
-        except EsiRefused as error:
-            self._save_refusal(character_id, route, state, error)
-            raise PermanentError(f"ESI refuses {route.name} of character {character_id}: {error}") from error
-        except (NotSent, SsoError) as error:
-            self._documents.save_failure(character_id, route.name, error=str(error), was_asked=False)
-            raise
-        except EsiUnavailable as error:
-            self._save_trouble(character_id, route, state, error)
-            raise
-        return self._save(character_id, route, response, window)
+        with flight(self._services.limiter.client, route, character_id, owner=_owner()):
+            known = self._read(character_id, route)
+            if asked:
+                known = self._save_asked(known)
+            fresh_until_ms = _fresh_until_ms(known.state, route, within_interval=within_interval)
+            if known.state is not None and self._services.clock.now_ms() < fresh_until_ms:
+                changes = self._catch_up(known.state, window)
+                return Synced("fresh", fresh_until_ms, known.state.next_due_ms, known.asked_ms, changes)
+            self._check_refusal(known)
+            _check_scopes(known)
+            return self._request(known, window, None if in_full else known.validator(), for_user)
 
-    def _catch_up(self, character_id: int, route: Route, state: RouteState | None, window: Window) -> Changes:
-        if state is None or state.rows_complete:
-            return Changes()
-        return self._documents.catch_up(character_id, route.name, window=window)
-
-    def _check_scopes(self, character_id: int, route: Route) -> None:
-        """Refuse before a request: each 403 uses up an error budget that all characters share."""
-        character = self._services.store.logins.character(character_id)
+    def _read(self, character_id: int, route: Route) -> _Known:
+        logins = self._services.store.logins
+        with self._services.store.database.read():
+            state = self._documents.state(character_id, route.name)
+            character = logins.get(character_id) if route.scopes else logins.character(character_id)
         if character is None:
             raise PermanentError(f"character {character_id} never logged in")
-        missing = [scope for scope in route.scopes if scope not in character.scopes]
-        if missing:
-            raise PermanentError(
-                f"the login of character {character_id} lacks the scope {', '.join(missing)}, which {route.name} "
-                "needs; nothing was sent; the player must log in with it"
-            )
+        return _Known(character_id, route, state, character, state.asked_ms if state is not None else None)
 
-    def _fetch(self, character_id: int, route: Route, state: RouteState | None, for_user: bool) -> EsiResponse:
-        get = functools.partial(self._get, character_id, route, _validator(state, route), for_user)
-        if not route.scopes:
+    def _save_asked(self, known: _Known) -> _Known:
+        now_ms = self._services.clock.now_ms()
+        if known.asked_ms is None or now_ms - known.asked_ms > _ASKED_STEP_MS:
+            self._documents.save_requested(known.character_id, known.route.name)
+        return dataclasses.replace(known, asked_ms=now_ms)
+
+    def _request(self, known: _Known, window: Window, etag: str | None, for_user: bool) -> Synced:
+        try:
+            response = self._fetch(known, etag, for_user)
+        except EsiRefused as error:
+            message = f"ESI refuses {known.route.name} of character {known.character_id}: {error}"
+            raise self._refused(known, message, error) from error
+        except NotSent:
+            # The brake or the bucket says why; it is nothing about this route.
+            raise
+        except SsoError as error:
+            self._save_failure(known, error, was_asked=False)
+            raise
+        except EsiUnavailable as error:
+            self._save_trouble(known, error)
+            raise
+        return self._save(known, response, window)
+
+    def _catch_up(self, state: RouteState, window: Window) -> Changes:
+        if state.rows_complete:
+            return Changes()
+        return self._documents.catch_up(state.character_id, state.route, window=window)
+
+    def _fetch(self, known: _Known, etag: str | None, for_user: bool) -> EsiResponse:
+        get = functools.partial(self._get, known, etag, for_user)
+        if not known.route.scopes:
             return get(None)
         keeper = TokenKeeper(self._services)
-        token = keeper.get_token(character_id)
+        token = keeper.get_token(known.character_id, known=known.login)
         try:
             return get(token.access_token)
         except (EsiRefused, TokenUnchecked) as error:
             if error.status != 401 and not isinstance(error, TokenUnchecked):
                 raise
             if token.refreshed:
-                self._blame(character_id, error)
+                self._blame(known.character_id, error)
         # The token ended early, by CCP or a wrong clock: a refresh and one more request show if the login is valid.
-        renewed = keeper.get_token(character_id, other_than=token.access_token)
+        renewed = keeper.get_token(known.character_id, other_than=token.access_token)
         try:
             return get(renewed.access_token)
         except (EsiRefused, TokenUnchecked) as error:
-            self._blame(character_id, error)
+            self._blame(known.character_id, error)
 
     def _blame(self, character_id: int, error: EsiError) -> NoReturn:
         """Raise the error of a request with a fresh token; set a brake for requests that would fail in the same way."""
@@ -135,78 +202,113 @@ class RouteSync:
             raise EsiUnavailable(str(error), status=401, retry_after_seconds=REJECTED_MS / 1000) from error
         raise error
 
-    def _get(
-        self, character_id: int, route: Route, etag: str | None, for_user: bool, access_token: str | None
-    ) -> EsiResponse:
-        esi = self._services.esi
+    def _get(self, known: _Known, etag: str | None, for_user: bool, access_token: str | None) -> EsiResponse:
+        esi, route = self._services.esi, known.route
         get = esi.get if route.paging in (None, "last_mail_id") else esi.get_all
-        return get(route, character_id=character_id, access_token=access_token, etag=etag, for_user=for_user)
+        return get(route, character_id=known.character_id, access_token=access_token, etag=etag, for_user=for_user)
 
-    def _save(self, character_id: int, route: Route, response: EsiResponse, window: Window) -> Synced:
-        now_ms = self._services.clock.now_ms()
-        due_ms = next_due_ms(route, character_id, fresh_until_ms=response.fresh_until_ms, now_ms=now_ms)
-        true_ms = as_of_ms(route, response, now_ms=now_ms)
+    def _save(self, known: _Known, response: EsiResponse, window: Window) -> Synced:
+        now_ms, route = self._services.clock.now_ms(), known.route
+        due_ms = next_due_ms(
+            route,
+            known.character_id,
+            fresh_until_ms=response.fresh_until_ms,
+            now_ms=now_ms,
+            offline_since_ms=known.offline_since_ms,
+        )
+        stored_ms = known.state.as_of_ms if known.state is not None else None
+        true_ms = as_of_ms(route, response, now_ms=now_ms, stored_ms=stored_ms)
         save = self._documents.renew if response.not_modified else self._documents.save
-        changes = save(character_id, route.name, response, as_of_ms=true_ms, next_due_ms=due_ms, window=window)
-        self._copy_to_cache(character_id, route, response)
-        outcome: Outcome = "not_modified" if response.not_modified else "updated"
-        return Synced(outcome, response.fresh_until_ms, changes, response.pages)
+        changes = save(known.character_id, route.name, response, as_of_ms=true_ms, next_due_ms=due_ms, window=window)
+        self._copy_to_cache(known, response)
+        return Synced(
+            outcome="not_modified" if response.not_modified else "updated",
+            fresh_until_ms=response.fresh_until_ms,
+            next_due_ms=due_ms,
+            asked_ms=known.asked_ms,
+            changes=changes,
+            pages=response.pages,
+            came_online=known.offline_since_ms is not None and _says_online(route, response),
+        )
 
-    def _copy_to_cache(self, character_id: int, route: Route, response: EsiResponse) -> None:
-        if response.not_modified:
-            body = self._documents.body(character_id, route.name)
-            response = dataclasses.replace(response, body=body, not_modified=False, status=200)
+    def _copy_to_cache(self, known: _Known, response: EsiResponse) -> None:
+        cache, character_id, route = self._services.cache, known.character_id, known.route
         try:
-            self._services.cache.put(character_id, route, response)
+            if response.not_modified:
+                if cache.renew(character_id, route, fresh_until_ms=response.fresh_until_ms):
+                    return
+                body = self._documents.body(character_id, route.name)
+                response = dataclasses.replace(response, body=body, not_modified=False, status=200)
+            cache.put(character_id, route, response)
         except (redis.RedisError, Unavailable) as error:
             # The database has it; readers of the cache get an older copy or none.
             logger.warning("a document could not be put into the cache", route=route.name, error=str(error))
 
-    def _check_refusal(self, character_id: int, route: Route, state: RouteState | None) -> None:
+    def _check_refusal(self, known: _Known) -> None:
         """Fail without a request while a refusal is remembered: one more would use up shared limits."""
-        now_ms = self._services.clock.now_ms()
+        now_ms, state = self._services.clock.now_ms(), known.state
         if state is None or state.refused_until_ms is None or now_ms >= state.refused_until_ms:
             return
         minutes = (state.refused_until_ms - now_ms) / 60_000
-        raise PermanentError(
-            f"ESI refused {route.name} of character {character_id}: {state.error}; nothing was sent; "
-            f"it is asked again after {minutes:.0f} min, or after a new login"
+        raise Refused(
+            f"ESI refused {known.route.name} of character {known.character_id}: {state.error}; nothing was sent; "
+            f"it is asked again after {minutes:.0f} min, or after a new login",
+            next_due_ms=state.refused_until_ms,
+            asked_ms=known.asked_ms,
         )
 
-    def _save_refusal(self, character_id: int, route: Route, state: RouteState | None, error: EsiError) -> None:
-        refusals = (state.refusals if state is not None else 0) + 1
-        self._documents.save_failure(
-            character_id,
-            route.name,
-            error=str(error),
-            request_id=error.request_id,
-            refused_until_ms=self._services.clock.now_ms() + refused_ms(route, character_id, refusals=refusals),
-        )
+    def _refused(self, known: _Known, message: str, error: EsiError) -> Refused:
+        """Save a refusal, and return the error that says so."""
+        refusals = (known.state.refusals if known.state is not None else 0) + 1
+        until_ms = self._services.clock.now_ms() + refused_ms(known.route, known.character_id, refusals=refusals)
+        self._save_failure(known, error, refused_until_ms=until_ms)
+        return Refused(message, next_due_ms=until_ms, asked_ms=known.asked_ms)
 
-    def _save_trouble(self, character_id: int, route: Route, state: RouteState | None, error: EsiUnavailable) -> None:
+    def _save_trouble(self, known: _Known, error: EsiUnavailable) -> None:
         """Save why ESI gave no answer; the next attempt is later each time, and a lasting 500 is a refusal."""
         if error.status in WEATHER:
-            self._documents.save_failure(
-                character_id, route.name, error=str(error), request_id=error.request_id, was_asked=False
-            )
+            self._save_failure(known, error, was_asked=False)
             return
-        failures = (state.failures if state is not None else 0) + 1
+        failures = (known.state.failures if known.state is not None else 0) + 1
         if error.status in LASTING and failures > LASTING_FAILURES:
-            self._save_refusal(character_id, route, state, error)
-            raise PermanentError(f"ESI cannot answer {route.name} of character {character_id}: {error}") from error
-        self._documents.save_failure(character_id, route.name, error=str(error), request_id=error.request_id)
+            message = f"ESI cannot answer {known.route.name} of character {known.character_id}: {error}"
+            raise self._refused(known, message, error) from error
+        self._save_failure(known, error)
         error.retry_after_seconds = max(error.retry_after_seconds, trouble_seconds(failures))
 
+    def _save_failure(
+        self, known: _Known, error: NomadError, *, refused_until_ms: int | None = None, was_asked: bool = True
+    ) -> None:
+        self._documents.save_failure(
+            known.character_id,
+            known.route.name,
+            error=str(error),
+            request_id=getattr(error, "request_id", None),
+            refused_until_ms=refused_until_ms,
+            was_asked=was_asked,
+        )
 
-def _validator(state: RouteState | None, route: Route) -> str | None:
-    """Return the ETag of our copy, or None to request it in full.
 
-    A listing of several pages is requested in full: each page has its own ETag, and the first may be unchanged while
-    another changed.
-    """
-    if state is None or (route.paging == "x-pages" and state.pages != 1):
-        return None
-    return state.etag
+def _owner() -> str:
+    """Return the id of the job that this code runs in: after a crash it continues what it began."""
+    try:
+        return current_job().id
+    except NomadError:
+        return uuid.uuid4().hex
+
+
+def _check_scopes(known: _Known) -> None:
+    """Refuse before a request: each 403 uses up an error budget that all characters share."""
+    missing = [scope for scope in known.route.scopes if scope not in known.character.scopes]
+    if missing:
+        raise PermanentError(
+            f"the login of character {known.character_id} lacks the scope {', '.join(missing)}, which "
+            f"{known.route.name} needs; nothing was sent; the player must log in with it"
+        )
+
+
+def _says_online(route: Route, response: EsiResponse) -> bool:
+    return route.name == ONLINE and isinstance(response.body, dict) and response.body.get("online") is True
 
 
 def _fresh_until_ms(state: RouteState | None, route: Route, *, within_interval: bool) -> int:

@@ -98,8 +98,10 @@ class TokenKeeper:
         self._clock = services.clock
         self._unsaved = services.unsaved_tokens
 
-    def get_token(self, character_id: int, *, other_than: str | None = None) -> UsableLogin:
+    def get_token(self, character_id: int, *, other_than: str | None = None, known: Login | None = None) -> UsableLogin:
         """Return the character's login with a valid access token other than `other_than`; refresh it if necessary.
+
+        `known` is the login as just read.
 
         Raises `PermanentError` if there is no login or the player must log in again. A later attempt may succeed after
         `LoginInDoubt`, `RefreshBusy`, `NotSent`, `SsoUnavailable` and `SsoMisconfigured`, which name the time, and
@@ -107,14 +109,14 @@ class TokenKeeper:
         """
         deadline = time.monotonic() + MAX_WAIT_SECONDS
         while time.monotonic() < deadline:
-            login = self._login(character_id)
+            login, known = _usable(character_id, known or self._store.logins.get(character_id)), None
             if self._is_valid(login) and login.access_token != other_than:
                 return UsableLogin(login, refreshed=False)
             self._check_strike_pause(login)
             flight = uuid.uuid4().hex
             if self._store.logins.take_flight(character_id, login.version, flight=flight, seconds=FLIGHT_SECONDS):
                 if uninterrupted(functools.partial(self._refresh, login, flight)):
-                    return UsableLogin(self._login(character_id), refreshed=True)
+                    return UsableLogin(_usable(character_id, self._store.logins.get(character_id)), refreshed=True)
             else:
                 time.sleep(0.05)
         raise RefreshBusy(
@@ -122,14 +124,6 @@ class TokenKeeper:
             # Even an abandoned flight has expired by then.
             retry_after_seconds=FLIGHT_SECONDS - MAX_WAIT_SECONDS,
         )
-
-    def _login(self, character_id: int) -> Login:
-        login = self._store.logins.get(character_id)
-        if login is None:
-            raise PermanentError(f"character {character_id} never logged in")
-        if login.state != ACTIVE:
-            raise PermanentError(f"character {character_id} must log in again: {login.state_reason}")
-        return login
 
     def _is_valid(self, login: Login) -> bool:
         if login.access_token is None or login.access_expires_ms is None:
@@ -247,6 +241,14 @@ class TokenKeeper:
         except Unavailable:
             # It expires after FLIGHT_SECONDS.
             logger.warning("a flight could not be ended", character_id=login.character_id)
+
+
+def _usable(character_id: int, login: Login | None) -> Login:
+    if login is None:
+        raise PermanentError(f"character {character_id} never logged in")
+    if login.state != ACTIVE:
+        raise PermanentError(f"character {character_id} must log in again: {login.state_reason}")
+    return login
 
 
 def _strike_pause_ms(strikes: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .audit import Audit, AuditedRequest, AuditEntry
 from .cipher import TokenCipher, UndecryptableToken
-from .documents import Documents, DueRoute, RouteState
+from .documents import ONLINE, Documents, OverdueRoute, RouteState
 from .history import EVERYTHING, Changes, UnexpectedRow, Window
 from .login_keys import ACTIVE, KeyIsLost
 from .logins import NEEDS_LOGIN, Character, Login, LoginChanged
@@ -16,6 +16,7 @@ __all__ = [
     "ACTIVE",
     "EVERYTHING",
     "NEEDS_LOGIN",
+    "ONLINE",
     "AdminSession",
     "AdminSessions",
     "Audit",
@@ -24,11 +25,11 @@ __all__ = [
     "Changes",
     "Character",
     "Documents",
-    "DueRoute",
     "KeyIsLost",
     "LinkUsed",
     "Login",
     "LoginChanged",
+    "OverdueRoute",
     "RouteState",
     "SchemaTooNew",
     "Store",

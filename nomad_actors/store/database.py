@@ -58,6 +58,8 @@ class Database:
         self._revision = ""
         #: The SQLite file (device and inode) that this process has open.
         self._file: tuple[int, int] | None = None
+        #: The connection of the thread's outermost `read`.
+        self._reading = threading.local()
         #: The error of the last failed migration, and its time (monotonic).
         self._unready: tuple[Unavailable, float] | None = None
 
@@ -72,11 +74,21 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Yield a connection in a read-only transaction with one consistent view."""
+        """Yield a connection in a read-only transaction with one consistent view.
+
+        Inside another one of the same thread, its connection.
+        """
+        if (outer := getattr(self._reading, "connection", None)) is not None:
+            yield outer
+            return
         self.migrate()
         self._check_file()
         with _translated(self.url), self._in_time(), self.engine.begin() as connection:
-            yield connection
+            self._reading.connection = connection
+            try:
+                yield connection
+            finally:
+                self._reading.connection = None
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -19,6 +19,7 @@ from ..clock import Clock
 from . import history
 from .database import Database
 from .history import EVERYTHING, Changes, Window
+from .history.rows import to_ms
 from .invalid_rows import fits
 from .login_keys import ACTIVE
 from .schema import characters, documents, sync_state
@@ -26,6 +27,10 @@ from .upsert import upsert
 
 if TYPE_CHECKING:
     from ..esi import EsiResponse
+
+
+#: The route that says whether the player is online.
+ONLINE = "/characters/{character_id}/online"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +62,8 @@ class RouteState:
 
 
 @dataclass(frozen=True)
-class DueRoute:
-    """One route of one character that is due for a refresh; `scopes` are those of its login."""
+class OverdueRoute:
+    """One route of one character whose refresh is overdue; `scopes` are those of its login."""
 
     character_id: int
     user_id: int
@@ -115,9 +120,21 @@ class Documents:
         with self._database.write() as connection:
             changes = history.absorb(connection, route, character_id, response.body, as_of_ms, window)
             state = _state(connection, character_id, route)
-            if state is None or state.as_of_ms is None or state.as_of_ms <= as_of_ms:
-                upsert(connection, documents, [document])
-                self._succeed(connection, character_id, route, response, as_of_ms, next_due_ms, window.is_everything)
+            if state is not None and state.as_of_ms is not None and state.as_of_ms > as_of_ms:
+                # From a host of ESI that is behind; it is as fresh as it says, so the next request comes later.
+                self._succeed(connection, character_id, route, response, next_due_ms, {})
+                return changes
+            upsert(connection, documents, [document])
+            differs = state is None or response.etag is None or response.etag != state.etag
+            values = {
+                "as_of_ms": as_of_ms,
+                "rows_complete": window.is_everything,
+                "etag": response.etag,
+                "last_modified": response.last_modified,
+            } | ({"changed_ms": self._clock.now_ms()} if differs else {})
+            self._succeed(connection, character_id, route, response, next_due_ms, values)
+            if route == ONLINE:
+                _save_presence(connection, character_id, response.body, as_of_ms)
         return changes
 
     def renew(
@@ -137,7 +154,11 @@ class Documents:
         with self._database.write() as connection:
             complete, changes = _catch_up(connection, character_id, route, window)
             changes += history.renew(connection, route, character_id, as_of_ms, window)
-            self._succeed(connection, character_id, route, response, as_of_ms, next_due_ms, complete)
+            # A "not modified" response may have no validators: keep the old ones.
+            validators = {"etag": response.etag, "last_modified": response.last_modified}
+            values: dict[str, Any] = {"as_of_ms": as_of_ms, "rows_complete": complete}
+            values |= {name: value for name, value in validators.items() if value}
+            self._succeed(connection, character_id, route, response, next_due_ms, values)
         return changes
 
     def catch_up(self, character_id: int, route: str, *, window: Window = EVERYTHING) -> Changes:
@@ -203,8 +224,10 @@ class Documents:
                 values["due_priority"] = min(priority, (state and state.due_priority) or priority)
             _put(connection, character_id, route, values)
 
-    def due(self, *, asked_since_ms: int, queued_before_ms: int, limit: int) -> list[DueRoute]:
-        """Return the due routes, the longest overdue first.
+    def overdue(
+        self, *, due_before_ms: int, asked_since_ms: int, queued_before_ms: int, limit: int
+    ) -> list[OverdueRoute]:
+        """Return the routes that were due before `due_before_ms`, the longest overdue first.
 
         Leaves out characters that need a login, routes that were not requested since `asked_since_ms`, and those
         enqueued since `queued_before_ms` but not attempted yet. Raises `Unavailable`.
@@ -222,7 +245,7 @@ class Documents:
             .where(
                 fits(self._database, characters, sync_state),
                 characters.c.state == ACTIVE,
-                sync_state.c.next_due_ms <= self._clock.now_ms(),
+                sync_state.c.next_due_ms <= due_before_ms,
                 sync_state.c.asked_ms >= asked_since_ms,
                 sa.or_(
                     sync_state.c.queued_ms.is_(None),
@@ -235,19 +258,22 @@ class Documents:
         )
         with self._database.read() as connection:
             return [
-                DueRoute(row.character_id, row.user_id, frozenset(row.scopes), row.route, row.due_priority)
+                OverdueRoute(row.character_id, row.user_id, frozenset(row.scopes), row.route, row.due_priority)
                 for row in connection.execute(query)
             ]
 
-    def save_queued(self, routes: Iterable[DueRoute]) -> None:
-        """Save that these routes were enqueued now, so that `due` leaves them out.
+    def save_queued(self, routes: Iterable[OverdueRoute]) -> None:
+        """Save that these routes were enqueued now, so that `overdue` leaves them out.
 
         Raises `Unavailable`.
         """
-        now_ms = self._clock.now_ms()
+        keys = [{"a_character_id": each.character_id, "a_route": each.route} for each in routes]
+        same = (
+            sync_state.c.character_id == sa.bindparam("a_character_id"),
+            sync_state.c.route == sa.bindparam("a_route"),
+        )
         with self._database.write() as connection:
-            for each in routes:
-                _update(connection, each.character_id, each.route, {"queued_ms": now_ms})
+            connection.execute(sa.update(sync_state).where(*same).values(queued_ms=self._clock.now_ms()), keys)
 
     def oldest_synced_ms(self) -> dict[str, int]:
         """Return for each route the oldest time of the last sync among active characters.
@@ -269,16 +295,13 @@ class Documents:
         character_id: int,
         route: str,
         response: EsiResponse,
-        as_of_ms: int,
         next_due_ms: int,
-        rows_complete: bool,
+        values: dict[str, Any],
     ) -> None:
         now_ms = self._clock.now_ms()
-        values: dict[str, Any] = {
+        succeeded: dict[str, Any] = {
             "fresh_until_ms": response.fresh_until_ms,
-            "as_of_ms": as_of_ms,
             "synced_ms": now_ms,
-            "rows_complete": rows_complete,
             "attempted_ms": now_ms,
             "failures": 0,
             "error": None,
@@ -288,12 +311,7 @@ class Documents:
             "next_due_ms": next_due_ms,
             "due_priority": None,
         }
-        # A "not modified" response may have no validators: keep the old ones.
-        if response.body is not None or response.etag:
-            values["etag"] = response.etag
-        if response.body is not None or response.last_modified:
-            values["last_modified"] = response.last_modified
-        _put(connection, character_id, route, values)
+        _put(connection, character_id, route, succeeded | values)
 
 
 def _state(connection: Connection, character_id: int, route: str) -> RouteState | None:
@@ -313,6 +331,18 @@ def _body(connection: Connection, character_id: int, route: str) -> Any:
         sa.select(documents.c.body_json).where(documents.c.character_id == character_id, documents.c.route == route)
     ).scalar_one_or_none()
     return None if text is None else json.loads(text)
+
+
+def _save_presence(connection: Connection, character_id: int, body: Any, as_of_ms: int) -> None:
+    """Save since when the player is offline; without a readable time, since this response said so first."""
+    offline_since_ms: Any = None
+    if body.get("online") is False:
+        try:
+            offline_since_ms = min(to_ms(body["last_logout"]), as_of_ms)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            offline_since_ms = sa.func.coalesce(characters.c.offline_since_ms, as_of_ms)
+    same = characters.c.character_id == character_id
+    connection.execute(sa.update(characters).where(same).values(offline_since_ms=offline_since_ms))
 
 
 def _catch_up(connection: Connection, character_id: int, route: str, window: Window) -> tuple[bool, Changes]:

@@ -43,6 +43,8 @@ class Character:
     strikes: int
     first_strike_ms: int | None
     last_strike_ms: int | None
+    #: Since when the player is offline, by ESI's last word; None if online or unknown.
+    offline_since_ms: int | None
 
 
 @dataclass(frozen=True)
@@ -333,6 +335,7 @@ _CHARACTERS = sa.select(
     schema.logins.c.strikes,
     schema.logins.c.first_strike_ms,
     schema.logins.c.last_strike_ms,
+    schema.characters.c.offline_since_ms,
 ).join(schema.logins, schema.logins.c.character_id == schema.characters.c.character_id)
 
 

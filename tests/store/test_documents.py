@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import EsiResponse
-from nomad_actors.store import EVERYTHING, Changes, DueRoute, Store, UnexpectedRow, Window
+from nomad_actors.store import EVERYTHING, Changes, OverdueRoute, Store, UnexpectedRow, Window
 from nomad_actors.store.history import JOURNAL
 from nomad_actors.store.history.rows import to_ms
 
@@ -141,38 +141,40 @@ def test_failures_are_counted_and_reset_by_a_success(store: Store) -> None:
     assert (state.failures, state.error, state.refusals, state.refused_until_ms) == (0, None, 0, None)
 
 
-def _due(store: Store, clock: ManualClock) -> list[DueRoute]:
+def _overdue(store: Store, clock: ManualClock) -> list[OverdueRoute]:
     hour_ago_ms = clock.now_ms() - 3_600_000
-    return store.documents.due(asked_since_ms=0, queued_before_ms=hour_ago_ms, limit=10)
+    return store.documents.overdue(
+        due_before_ms=clock.now_ms(), asked_since_ms=0, queued_before_ms=hour_ago_ms, limit=10
+    )
 
 
-def test_requested_routes_are_due_when_their_time_has_come(store: Store, clock: ManualClock) -> None:
+def test_requested_routes_are_overdue_when_their_time_has_come(store: Store, clock: ManualClock) -> None:
     _save(store, WALLET, 1.0, next_due_ms=clock.now_ms() + 1_000)
     clock.advance(seconds=2)
-    assert _due(store, clock) == []
+    assert _overdue(store, clock) == []
     store.documents.save_requested(CHARACTER, WALLET)
-    assert [(route.character_id, route.user_id, route.route) for route in _due(store, clock)] == [
+    assert [(route.character_id, route.user_id, route.route) for route in _overdue(store, clock)] == [
         (CHARACTER, 7, WALLET)
     ]
 
 
 def test_a_route_is_due_once_until_it_was_tried_or_an_hour_has_passed(store: Store, clock: ManualClock) -> None:
     store.documents.save_requested(CHARACTER, WALLET)
-    store.documents.save_queued(_due(store, clock))
+    store.documents.save_queued(_overdue(store, clock))
     clock.advance(seconds=300)
-    assert _due(store, clock) == []
+    assert _overdue(store, clock) == []
     clock.advance(seconds=3_600)
-    assert len(_due(store, clock)) == 1
-    store.documents.save_queued(_due(store, clock))
+    assert len(_overdue(store, clock)) == 1
+    store.documents.save_queued(_overdue(store, clock))
     clock.advance(seconds=1)
     store.documents.save_failure(CHARACTER, WALLET, error="e")
-    assert len(_due(store, clock)) == 1
+    assert len(_overdue(store, clock)) == 1
 
 
 def test_a_character_that_needs_a_login_has_nothing_due(store: Store, clock: ManualClock) -> None:
     store.documents.save_requested(CHARACTER, WALLET)
     store.logins.require_login(CHARACTER, 1, reason="dead")
-    assert _due(store, clock) == []
+    assert _overdue(store, clock) == []
 
 
 def test_a_request_can_make_a_route_due_earlier_but_not_later(store: Store, clock: ManualClock) -> None:

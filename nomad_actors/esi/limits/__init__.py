@@ -5,7 +5,18 @@ attempt is spent.
 """
 
 from .brakes import Brake, Outcome, outcome_of
+from .flights import flight
 from .limiter import DOWNTIME_MS, Limiter, Reservation
 from .state import BrakeState, LimitsState
 
-__all__ = ["DOWNTIME_MS", "Brake", "BrakeState", "Limiter", "LimitsState", "Outcome", "Reservation", "outcome_of"]
+__all__ = [
+    "DOWNTIME_MS",
+    "Brake",
+    "BrakeState",
+    "Limiter",
+    "LimitsState",
+    "Outcome",
+    "Reservation",
+    "flight",
+    "outcome_of",
+]

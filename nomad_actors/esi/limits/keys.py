@@ -32,6 +32,7 @@ KEYS: dict[str, Key] = {
     "starving": Key("starving", "zset", "bucket, by when it last had no room (ms)"),
     "failing": Key("failing:{}", "zset", "character for which this route last failed, by time (ms)"),
     "jwks": Key("jwks", "string", "SSO's public keys (JSON); expires"),
+    "flight": Key("flight:{}", "string", "who requests this route of this character now; expires"),
     "unsaved": Key("unsaved", "hash", "character → version and encrypted refresh token that the database missed"),
     "groups": Key("groups", "hash", "route → rate group, tokens and window (ms) that ESI named and we did not know"),
 }

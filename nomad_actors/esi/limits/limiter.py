@@ -97,7 +97,7 @@ class Limiter:
         try:
             group = self._groups.of(route)
         except redis.RedisError as error:
-            raise _without_redis(error) from error
+            raise without_redis(error) from error
         bucket = f"{group.name}:{self._application}:{character_id}" if group else None
         share = 1.0 if for_user else 1 - USERS_SHARE
         fleet = max(int(self._concurrency * share), 1)
@@ -138,7 +138,7 @@ class Limiter:
         try:
             reply = self._run("reserve", request)
         except redis.RedisError as error:
-            raise _without_redis(error) from error
+            raise without_redis(error) from error
         if reply[0] == "wait":
             self._raise_not_sent(float(reply[1]), reply[2], reply[3])
         if reply[0] == "probe" and reply[1] == ESI:
@@ -236,7 +236,7 @@ class Limiter:
         return reply
 
 
-def _without_redis(error: redis.RedisError) -> NotSent:
+def without_redis(error: redis.RedisError) -> NotSent:
     ESI_NOT_SENT.labels("redis").inc()
     return NotSent(
         f"nothing was sent: ESI's limits are in Redis, which does not answer ({error})",

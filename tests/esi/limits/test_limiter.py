@@ -11,7 +11,7 @@ import redis
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import ROUTES, NotSent, Route
-from nomad_actors.esi.limits import DOWNTIME_MS, Limiter, Outcome, outcome_of
+from nomad_actors.esi.limits import DOWNTIME_MS, Limiter, Outcome, flight, outcome_of
 from nomad_actors.esi.limits.brakes import Brake, down
 from nomad_actors.esi.limits.keys import BASE, KEYS
 from nomad_actors.esi.limits.limiter import HOLD_MS
@@ -423,11 +423,13 @@ def test_every_key_is_in_the_table_and_every_row_is_used(
     limiter.brake(Brake(name="esi", kind="down", reason="r", for_ms=1000, probes=True))
     patterns = {name: f"{BASE}:{row.suffix.removesuffix('{}')}" for name, row in KEYS.items()}
     used = set()
-    for key in decoding_redis.scan_iter():
+    with flight(limiter.client, WALLET, 7, owner="job"):
+        types = {key: decoding_redis.type(key) for key in decoding_redis.scan_iter()}
+    for key, kind in types.items():
         names = [name for name, start in patterns.items() if key == start or key.startswith(start)]
         names = [name for name in names if key == patterns[name] or "{}" in KEYS[name].suffix]
         assert len(names) == 1, key
-        assert decoding_redis.type(key) == KEYS[names[0]].type
+        assert kind == KEYS[names[0]].type
         used.add(names[0])
     # These two are not the limiter's: SSO's keys, and tokens that the database missed.
     assert used == set(KEYS) - {"jwks", "unsaved"}
