@@ -26,6 +26,7 @@ from nomad_actors.broker import JobBroker
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import ROUTES, Route
 from nomad_actors.esi.limits import Limiter, Outcome
+from nomad_actors.esi.limits.keys import key
 from nomad_actors.esi.limits.loader import script
 from nomad_actors.esi.routes import COMPATIBILITY_DATE
 from nomad_actors.jobs.token_keeper import TokenKeeper
@@ -47,8 +48,8 @@ HOUR_SECONDS = 3_700
 ROUNDS = 3
 #: Some documents change all the same.
 LEAST_EXPECTED = 0.9
-#: Most characters of one installation, and those of them whose requests are measured for a quarter of an hour.
-MANY, MEASURED = 5_000, 300
+#: Most characters of one installation, and those of them whose requests are sent.
+MANY, MEASURED = 5_000, 100
 WINDOW_SECONDS = 900
 UNDER_WAY = 20
 _APPLICATION = "bench"
@@ -175,32 +176,40 @@ def limiter_scripts(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
     decoding = redis.Redis(host=options["host"], port=options["port"], decode_responses=True)
     clock = ManualClock(1_795_453_200_000)
     limiter = Limiter(decoding, clock=clock, application=_APPLICATION, concurrency=2 * UNDER_WAY)
-    groups = {route.rate_group: route for route in ROUTES.values()}
-    for character_id in range(MANY):
-        for route in groups.values():
-            _request(limiter, route, character_id)
+    _ask(limiter, clock, WINDOW_SECONDS)
+    _copy_buckets(decoding)
     for number in range(UNDER_WAY):
         limiter.reserve(list(ROUTES.values())[number], number)
     client.config_set("slowlog-max-len", 1_000_000)
     client.config_set("slowlog-log-slower-than", 0)
     client.execute_command("SLOWLOG", "RESET")
     try:
-        _ask_for_a_window(limiter, clock)
+        _ask(limiter, clock, WINDOW_SECONDS // 2)
         entries: list[Any] = client.execute_command("SLOWLOG", "GET", 1_000_000)
     finally:
         client.config_set("slowlog-log-slower-than", 10_000)
     return _by_script(entries)
 
 
-def _ask_for_a_window(limiter: Limiter, clock: ManualClock) -> None:
-    """Send the requests of some characters of a window and a half, at their intervals."""
+def _ask(limiter: Limiter, clock: ManualClock, seconds: int) -> None:
+    """Reserve and settle the requests of some characters, at their intervals."""
     step_seconds = 60
-    for second in range(0, WINDOW_SECONDS * 3 // 2, step_seconds):
+    for second in range(0, seconds, step_seconds):
         clock.advance(seconds=step_seconds)
         for route in ROUTES.values():
             if second % max(route.interval_seconds, step_seconds) == 0:
                 for character_id in range(MEASURED):
                     _request(limiter, route, character_id)
+
+
+def _copy_buckets(client: redis.Redis) -> None:
+    """Give all other characters such buckets, too."""
+    with client.pipeline(transaction=False) as pipe:
+        for name in client.scan_iter(match=key("bucket", "*"), count=1_000):
+            base, _, character_id = name.rpartition(":")
+            for other in range(int(character_id) + MEASURED, MANY, MEASURED):
+                pipe.copy(name, f"{base}:{other}")
+        pipe.execute()
 
 
 def _request(limiter: Limiter, route: Route, character_id: int) -> None:

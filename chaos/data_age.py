@@ -9,13 +9,23 @@ import sqlalchemy as sa
 
 from nomad_actors.esi import ROUTES
 from nomad_actors.store import Store
-from nomad_actors.store.schema import sync_state
+from nomad_actors.store.schema import characters, sync_state
 
 #: The share of the interval over which refreshes are spread.
 JITTER_SHARE = 0.1
 #: A faulty answer costs ten seconds, or a minute after a 429, and twice that if the next one is faulty too. Only routes
 #: whose last attempt failed may take that long.
 FAULT_SECONDS = 150.0
+#: Where a player who has been offline for a day is, and in what ship, is asked this much less often.
+RESTS_AFTER_MS, REST_FACTOR = 86_400_000, 10
+_AGES = (
+    sa.select(
+        *(sync_state.c.character_id, sync_state.c.route, sync_state.c.synced_ms, sync_state.c.error),
+        characters.c.offline_since_ms,
+    )
+    .join(characters, characters.c.character_id == sync_state.c.character_id)
+    .where(sync_state.c.synced_ms.is_not(None))
+)
 
 
 @dataclass(frozen=True)
@@ -45,30 +55,27 @@ class DataAges:
     queue_ms: float = 0.0
     #: The worst of each route: ms beyond the interval and the outages.
     late_ms: dict[str, float] = field(default_factory=dict)
-    too_old: dict[tuple[int, str], str] = field(default_factory=dict)
-    samples: int = 0
+    too_old: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def look(self, store: Store, now_ms: float) -> None:
         """Compare the age of all data with what is allowed."""
         with store.database.read() as connection:
-            rows = connection.execute(
-                sa.select(
-                    sync_state.c.character_id, sync_state.c.route, sync_state.c.synced_ms, sync_state.c.error
-                ).where(sync_state.c.synced_ms.is_not(None))
-            ).all()
-        self.samples += 1
-        for character_id, route, synced_ms, error in rows:
+            rows = connection.execute(_AGES).all()
+        for character_id, *row in rows:
             if character_id not in self.ignored:
-                self._compare(character_id, route, synced_ms, now_ms, error)
+                self._compare(character_id, *row, now_ms)
 
-    def _compare(self, character_id: int, route: str, synced_ms: int, now_ms: float, error: str | None) -> None:
-        interval_ms = ROUTES[route].interval_seconds * 1000
+    def _compare(
+        self, character_id: int, route: str, synced_ms: int, error: str | None, offline_ms: int | None, now_ms: float
+    ) -> None:
+        rests = ROUTES[route].rests_offline and offline_ms is not None and now_ms - offline_ms > RESTS_AFTER_MS
+        interval_ms = ROUTES[route].interval_seconds * 1000 * (REST_FACTOR if rests else 1)
         stopped_ms = sum(outage.overlap_ms(synced_ms, now_ms) for outage in self.outages)
         late_ms = now_ms - synced_ms - interval_ms - stopped_ms
         self.late_ms[route] = max(late_ms, self.late_ms.get(route, 0.0))
-        slack_ms = interval_ms * JITTER_SHARE + self.queue_ms + (FAULT_SECONDS * 1000 if error else 0)
-        if late_ms > slack_ms:
-            self.too_old[character_id, route] = (
+        slack_ms = ROUTES[route].interval_seconds * 1000 * JITTER_SHARE + self.queue_ms
+        if late_ms > slack_ms + (FAULT_SECONDS * 1000 if error else 0):
+            self.too_old[route, character_id] = (
                 f"{route} of {character_id} is {(now_ms - synced_ms) / 1000:.0f} s old, {late_ms / 1000:.0f} s later "
                 f"than every {interval_ms / 1000:.0f} s; error: {error}"
             )
