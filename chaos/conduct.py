@@ -52,7 +52,7 @@ LONG_SECONDS = 300.0
 #: A higher factor than 36 would make 90 s for a refresh of a login, which runs in real time, too short.
 SHORTEST_SECONDS = 33.0
 #: On a machine that others use too.
-IMPORT_SECONDS = 240.0
+IMPORT_SECONDS = 420.0
 
 
 @dataclass(frozen=True)

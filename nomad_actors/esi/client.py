@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import time
@@ -10,6 +11,7 @@ from dataclasses import replace
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
+import redis
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
@@ -19,6 +21,7 @@ from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi
 from .errors import SOON_SECONDS, EsiUnavailable, NotSent
 from .limits import Limiter, Outcome, Reservation, outcome_of
 from .limits.brakes import ESI, down, unanswered
+from .limits.keys import key
 from .listings import all_older, all_pages
 from .refusals import is_sso_failure, raise_for
 from .response import EsiResponse, fresh_seconds
@@ -27,6 +30,8 @@ from .routes import COMPATIBILITY_DATE, GROUPS, Route
 #: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
 TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
+#: CCP caches `/status` for 30 s; two more for clocks that differ.
+STATUS_FRESH_MS = 32_000
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _KINDS = {list: "list", dict: "document", float: "number"}
 
@@ -120,25 +125,51 @@ class EsiClient:
 
     def _probe(self, reservation: Reservation) -> None:
         """Ask ESI whether it is back, on behalf of all requests that wait; raise `NotSent` if it is not."""
-        problem = self._problem()
+        etag, fresh_ms = self._last_status()
+        if (wait_ms := fresh_ms - self._clock.now_ms()) > 0:
+            # A 503 of one host or a 420, just after the last probe: CCP's caches would repeat what they said then.
+            self._limiter.settle(reservation, Outcome(spent=0))
+            reason = "nothing was sent: the last response of /status is still fresh"
+            raise NotSent(reason, cause=ESI, retry_after_seconds=wait_ms / 1000)
+        problem = self._problem(etag)
         if problem is None:
             self._limiter.lift(ESI)
             return
         self._limiter.settle(reservation, Outcome(spent=0, brake=down(problem)))
         raise NotSent(f"nothing was sent: {problem}", cause=ESI, retry_after_seconds=SOON_SECONDS)
 
-    def _problem(self) -> str | None:
+    def _last_status(self) -> tuple[str | None, int]:
+        """Return the ETag of the last `/status` by which ESI was open, for any process, and until when it is fresh."""
+        with contextlib.suppress(redis.RedisError):
+            if text := self._limiter.client.get(key("status")):
+                fresh_ms, etag = str(text).split(" ", 1)
+                return etag, min(int(fresh_ms), self._clock.now_ms() + STATUS_FRESH_MS)
+        return None, 0
+
+    def _save_status(self, etag: str | None) -> None:
+        if etag:
+            with contextlib.suppress(redis.RedisError):
+                self._limiter.client.set(key("status"), f"{self._clock.now_ms() + STATUS_FRESH_MS} {etag}")
+
+    def _problem(self, etag: str | None) -> str | None:
         """Return why `/status` says that the game server is not open, or None."""
+        headers = {**self._headers, **({"If-None-Match": etag} if etag else {})}
         try:
             response = self._http.get(
-                f"{self._base_url}/status", headers=self._headers, timeout=TIMEOUTS_SECONDS, allow_redirects=False
+                f"{self._base_url}/status", headers=headers, timeout=TIMEOUTS_SECONDS, allow_redirects=False
             )
+            if etag and response.status_code == 304:
+                self._save_status(etag)
+                return None
             status = response.json() if response.status_code == 200 else None
         except requests.RequestException as error:
             return f"ESI did not answer for /status: {type(error).__name__}"
         if not isinstance(status, dict) or "players" not in status:
             return f"ESI answered {response.status_code} for /status"
-        return "the game server is starting, for CCP only" if status.get("vip") is True else None
+        if status.get("vip") is True:
+            return "the game server is starting, for CCP only"
+        self._save_status(response.headers.get("ETag"))
+        return None
 
     def _send(
         self,

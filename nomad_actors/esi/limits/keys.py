@@ -31,6 +31,7 @@ KEYS: dict[str, Key] = {
     "ramps": Key("ramps", "hash", "brake, `:from` or `:until` → the slow start after it (ms); `downtime` → the day"),
     "starving": Key("starving", "zset", "bucket, by when it last had no room (ms)"),
     "failing": Key("failing:{}", "zset", "character for which this route last failed, by time (ms)"),
+    "status": Key("status", "string", "until when the last `/status` of an open server is fresh (ms), and its ETag"),
     "jwks": Key("jwks", "string", "SSO's public keys (JSON); expires"),
     "flight": Key("flight:{}", "string", "who requests this route of this character now; expires"),
     "unsaved": Key("unsaved", "hash", "character → version and encrypted refresh token that the database missed"),
