@@ -46,7 +46,7 @@ SSO_FAULTS = (
 LEAST_NOT_MODIFIED = 0.8
 MOST_REQUESTS = 1.02
 #: The real time that a job may take, after it has waited for a thread: a machine that others use too is slow.
-QUEUE_SECONDS = 2.5
+QUEUE_SECONDS = 4.0
 #: A job that waits for longer says that the machine cannot do the work of an hour in this time.
 TOO_SLOW_SECONDS = 30.0
 LOOK_SECONDS = 0.5
