@@ -46,6 +46,9 @@ TARGETS: dict[str, tuple[str, float]] = {
     "memory, bytes per kept job": ("<=", 700.0),
     "delayed 5 to 15 s, p50 ms late": ("<=", 5.0),
     "delayed, p99 ms late": ("<=", 40.0),
+    "304, bare requests per job": ("<=", 2.5),
+    "limiter, reserve, p50 µs": ("<=", 100.0),
+    "limiter, settle, p50 µs": ("<=", 100.0),
     WATCHING: ("<=", 10.0),
 }
 

@@ -21,6 +21,7 @@ from dramatiq import Worker
 
 from nomad_actors.broker import JobBroker, Retention
 
+from .esi import limiter_scripts, not_modified
 from .systems import THREADS, make_broker
 
 Measured = Mapping[str, float]
@@ -179,7 +180,10 @@ def idle(broker: dramatiq.Broker, client: redis.Redis) -> Measured:
 
 SCENARIOS: Mapping[str, Callable[[dramatiq.Broker, redis.Redis], Measured]] = {
     each.__name__: each
-    for each in (enqueue, enqueue_many, drain, memory, kept, pickup_steady, pickup_rare, urgent, delayed, idle)
+    for each in (
+        *(enqueue, enqueue_many, drain, memory, kept, pickup_steady, pickup_rare, urgent, delayed, idle),
+        *(not_modified, limiter_scripts),
+    )
 }
 
 

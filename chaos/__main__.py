@@ -12,8 +12,10 @@ from .alerts import alerts
 from .api_fuzz import api_fuzz
 from .as_users_run_it import as_users_run_it
 from .clock_steps import clock_steps
+from .conduct import conduct
 from .hostile.proof import hostile
 from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
+from .many_characters import many_characters
 from .memory import flat_memory
 from .million import million
 from .outages import cut_lines, killed_redis
@@ -44,6 +46,8 @@ PROOFS = {
         slow_clients,
         million,
         as_users_run_it,
+        conduct,
+        many_characters,
     )
 }
 

@@ -14,22 +14,20 @@ from typing import Any
 import redis
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from ..clock import Clock
 from ..logs import get_logger
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
 from .checks import UNSTORABLE, ListOf
 from .errors import SOON_SECONDS, EsiUnavailable
-from .limits import Brake, Limiter, Outcome, Reservation, outcome_of
-from .limits.brakes import ESI, down, unanswered
+from .limits import Limiter, Outcome, Reservation, outcome_of
+from .limits.brakes import ESI, unanswered
 from .listings import Copy, HeldPages, Listing
 from .refusals import is_sso_failure, raise_for
-from .response import EsiResponse, fresh_seconds, parse
+from .response import TIMEOUTS_SECONDS, EsiResponse, fresh_seconds, parse
 from .routes import COMPATIBILITY_DATE, GROUPS, Route
+from .server_status import ServerStatus, is_unreachable
 
-#: ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26); ours must be longer.
-TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
 #: After so many probes to which `/status` gave no usable response, a request is sent to find out if ESI works.
 UNCLEAR_PROBES = 3
@@ -67,6 +65,7 @@ class EsiClient:
             "User-Agent": user_agent,
             "X-Compatibility-Date": COMPATIBILITY_DATE,
         }
+        self._status = ServerStatus(http, base_url=base_url, headers=self._headers, clock=clock, limiter=limiter)
         # META: what ESI says about itself.
         for group in (*GROUPS, "META"):
             declare_esi_group(group)
@@ -139,7 +138,12 @@ class EsiClient:
 
         If `/status` itself is broken, it never says: after some probes the request that was to wait is the probe.
         """
-        found = self._status_brake()
+        if (fresh_for_ms := self._status.fresh_for_ms()) > 0:
+            # Just after the last probe, a 503 of one host or a 420.
+            self._limiter.settle(reservation, Outcome(spent=0))
+            reason = "the last response of /status is still fresh"
+            raise self._limiter.not_sent(reason, cause=ESI, wait_ms=fresh_for_ms)
+        found = self._status.brake()
         if found is None:
             with contextlib.suppress(redis.RedisError):  # If it stays, the request's own response lifts it.
                 self._limiter.lift(ESI)
@@ -149,22 +153,6 @@ class EsiClient:
             return
         self._limiter.settle(reservation, Outcome(spent=0, brake=found))
         raise self._limiter.not_sent(found.reason, cause=ESI, wait_ms=SOON_SECONDS * 1000)
-
-    def _status_brake(self) -> Brake | None:
-        """Return the brake that the response of `/status` sets, or None if the game server is open."""
-        try:
-            response = self._http.get(
-                f"{self._base_url}/status", headers=self._headers, timeout=TIMEOUTS_SECONDS, allow_redirects=False
-            )
-            status = response.json() if response.status_code == 200 else None
-        except requests.RequestException as error:
-            return down(f"ESI did not answer for /status: {type(error).__name__}", unclear=not _is_unreachable(error))
-        if isinstance(status, dict) and "players" in status:
-            return down("the game server is starting, for CCP only") if status.get("vip") is True else None
-        reason = f"ESI answered {response.status_code} for /status"
-        # ESI's own word that nothing may be sent now; anything else may be the failure of /status alone.
-        stop = outcome_of(response.status_code, response.headers, limited=ESI, reason=reason).brake
-        return down(reason, unclear=True) if stop is None else replace(stop, probes=True)
 
     def _send(
         self,
@@ -187,7 +175,7 @@ class EsiClient:
             ESI_REQUESTS.labels(route.group, "network").inc()
             # The cause may quote the request, which contains the token.
             message = f"ESI did not answer for {route.name}: {type(error).__name__}"
-            no_connection = _is_unreachable(error)
+            no_connection = is_unreachable(error)
             self._limiter.settle(reservation, unanswered(message, no_connection=no_connection))
             raise EsiUnavailable(message) from None
         ESI_REQUEST_SECONDS.labels(route.group).observe(time.perf_counter() - began)
@@ -219,12 +207,6 @@ class EsiClient:
             pages=_pages(response.headers.get("X-Pages")) if route.paging == "x-pages" else 1,
             request_id=request_id,
         )
-
-
-def _is_unreachable(error: requests.RequestException) -> bool:
-    """Return whether there was no connection at all; one that is cut may be the failure of one host."""
-    cause = error.args[0] if error.args else None
-    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, (NewConnectionError, ConnectTimeoutError))
 
 
 def _pages(text: str | None) -> int:

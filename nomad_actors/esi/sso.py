@@ -16,11 +16,10 @@ from ..clock import Clock
 from ..logs.known_secrets import KNOWN, basic_credentials
 from ..logs.redaction import redact
 from ..metrics.definitions import TOKEN_REFRESHES
-from .client import TIMEOUTS_SECONDS
 from .errors import SOON_SECONDS, DeadLogin, NotSent, SsoMisconfigured, SsoUnavailable
 from .limits import Brake, Limiter, Outcome, Reservation
 from .limits.brakes import sso_down, sso_refuses_us
-from .response import retry_after_seconds
+from .response import TIMEOUTS_SECONDS, retry_after_seconds
 from .signing_keys import SigningKeys
 
 #: The secret fields of a request to SSO and of its response.

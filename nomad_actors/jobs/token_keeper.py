@@ -41,8 +41,8 @@ import redis
 from ..broker.errors import PermanentError
 from ..errors import TryLater, Unavailable
 from ..esi import DeadLogin, SsoUnavailable, Tokens
-from ..esi.client import TIMEOUTS_SECONDS
 from ..esi.limits.brakes import sso_down
+from ..esi.response import TIMEOUTS_SECONDS
 from ..esi.signing_keys import KEYS_TIMEOUTS_SECONDS
 from ..esi.unsaved_tokens import UnsavedTokens
 from ..logs import get_logger

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from nomad_actors.clock import ManualClock
-from nomad_actors.esi import ROUTES, Copy, EsiClient, EsiUnavailable, Route, Tokens, client
+from nomad_actors.esi import ROUTES, Copy, EsiClient, EsiResponse, EsiUnavailable, NotSent, Route, Tokens, client
 from nomad_actors.esi.client import POOL_SIZE
 from nomad_actors.esi.response import SLACK_SECONDS, fresh_seconds
 from nomad_actors.metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS
@@ -190,3 +190,23 @@ def test_requests_are_counted_by_group_and_status(esi: EsiClient, tokens: Tokens
         esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token)
     assert {status: counted(status) - before[0][status] for status in before[0]} == {"200": 1, "502": 1, "network": 1}
     assert seconds.get() > before[1]
+
+
+def test_probes_are_conditional_and_never_before_the_last_one_expires(
+    esi: EsiClient, tokens: Tokens, sandbox: SandboxServer, advance: Callable[[float], None]
+) -> None:
+    def get(route: Route) -> EsiResponse:
+        return esi.get(route, character_id=tokens.character_id, access_token=tokens.access_token)
+
+    for route, path in ((WALLET, "*/wallet"), (SKILLS, "*/skills")):
+        sandbox.fail(path, 503)
+        with pytest.raises(EsiUnavailable, match="503"):
+            get(route)
+        advance(10)
+        if route is SKILLS:
+            with pytest.raises(NotSent, match="still fresh"):
+                get(route)
+            advance(30)
+        assert get(route).status == 200
+    assert [request.status for request in sandbox.requests("/status")] == [200, 304]
+    assert sandbox.conduct()["reasons"] == []

@@ -41,6 +41,7 @@ KEYS: dict[str, Key] = {
     "routes": Key("routes", "hash", "route → rate group that ESI named and we did not know"),
     "stopped": Key("stopped", "hash", "brake → how often it has stopped a request since it was set"),
     "fullest": Key("fullest", "zset", "bucket of which half or more is used, by that share when it was last used"),
+    "status": Key("status", "string", "until when the last `/status` of an open server is fresh (ms), and its ETag"),
     "spec_check": Key("spec_check", "string", "the last comparison of our routes with CCP's documents (JSON)"),
     "jwks_asked": Key("jwks_asked", "string", "exists after SSO was asked for a key that nobody knew; expires"),
     "flight": Key("flight:{}", "string", "who requests this route of this character now; expires"),
