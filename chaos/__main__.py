@@ -13,6 +13,7 @@ from .api_fuzz import api_fuzz
 from .as_users_run_it import as_users_run_it
 from .clock_steps import clock_steps
 from .hostile.proof import hostile
+from .killed_refreshes import killed_refreshes
 from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
 from .memory import flat_memory
 from .million import million
@@ -35,6 +36,7 @@ PROOFS = {
         killed_workers_and_redis,
         frozen_workers,
         frozen_one,
+        killed_refreshes,
         poison,
         flat_memory,
         schedulers,
