@@ -22,12 +22,12 @@ def forms(secret: str) -> set[str]:
 
 def leaks(texts: dict[str, str], secrets: Iterable[str]) -> list[str]:
     """Return a line for each text with a secret: the text's name and what is around the secret."""
-    wanted = {form for secret in secrets for form in forms(secret)}
-    return [line for source, text in texts.items() for line in _leaks_of(source, text, wanted)]
+    spellings = {form for secret in secrets for form in forms(secret)}
+    return [line for source, text in texts.items() for line in _leaks_of(source, text, spellings)]
 
 
-def _leaks_of(source: str, text: str, wanted: set[str]) -> Iterator[str]:
-    for form in wanted:
+def _leaks_of(source: str, text: str, spellings: set[str]) -> Iterator[str]:
+    for form in spellings:
         at = text.find(form)
         if at >= 0:
             yield f"{source}: {text[max(0, at - 300) : at + len(form) + 60]!r}"
