@@ -32,9 +32,7 @@ ENDS = {kind: description for kind, (_, description) in DEAD_LOGINS.items()} | {
     "sold": DEAD_LOGINS["dead-token"][1],
     "sold alive": "the character has a new owner",
 }
-FAULT_SECONDS = 60.0
-#: How many characters wait for such a fault at a time.
-STRUCK = 4
+FAULT_SECONDS = 180.0
 
 
 @dataclass
@@ -120,7 +118,8 @@ class Weather:
         """Add a fault, and wait until a process has met it and another refresh has succeeded."""
         if kind in STRIKES:
             # By turns, so that nobody is rejected twice without a success in between.
-            chosen, self._living = self._living[:STRUCK], self._living[STRUCK:] + self._living[:STRUCK]
+            count = len(self._living) // len(STRIKES)
+            chosen, self._living = self._living[:count], self._living[count:] + self._living[:count]
             for character_id in chosen:
                 self._add(kind, character_id=character_id)
         else:
