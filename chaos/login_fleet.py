@@ -123,7 +123,7 @@ def run_fleet(processes: int, characters: int, speed: float, database: LoginData
         directory, since_ms = Path(name), time.time() * 1000
         clock = SandboxClock(start_s=since_ms / 1000, speed=speed)
         sandbox = stack.enter_context(SandboxServer(seed=17, characters=characters, clock=clock))
-        sandbox.parts.refresh_load.limit, sandbox.parts.refresh_load.latency_s = 5, 0.2
+        sandbox.parts.refresh_load.limit, sandbox.parts.refresh_load.latency_s = 5, 1.0
         # Not `ends_with_parent`: the thread that starts it again ends before it.
         server = LocalRedis(directory / "redis", append_only=True, appendfsync="always").start()
         stack.callback(server.kill)
