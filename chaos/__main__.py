@@ -14,6 +14,7 @@ from .as_users_run_it import as_users_run_it
 from .clock_steps import clock_steps
 from .conduct import conduct
 from .hostile.proof import hostile
+from .killed_refreshes import killed_refreshes
 from .losses import frozen_one, frozen_workers, killed_workers, killed_workers_and_redis, poison
 from .many_characters import many_characters
 from .memory import flat_memory
@@ -37,6 +38,7 @@ PROOFS = {
         killed_workers_and_redis,
         frozen_workers,
         frozen_one,
+        killed_refreshes,
         poison,
         flat_memory,
         schedulers,

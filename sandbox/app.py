@@ -74,6 +74,8 @@ def _exchange(state: SandboxState, received: Request) -> Exchange:
         refresh_token=refresh_token,
         was_rotated=state.grants.was_rotated(refresh_token),
         is_code=is_sso and received.form.get("grant_type") == "authorization_code",
+        code=received.form.get("code", "") if is_sso else "",
+        code_verifier=received.form.get("code_verifier", "") if is_sso else "",
         at_s=state.clock.now(),
     )
 
@@ -88,6 +90,7 @@ def _finish(state: SandboxState, response: Response) -> Response:
     exchange.finish(response, state.clock.now())
     admission.end_refresh(state, exchange)
     state.conduct.observe(exchange)
+    state.ledger.add(exchange)
     state.log.add(LoggedRequest.of(exchange))
     if exchange.fault is not None and exchange.fault.drop:
         _cut_connection()

@@ -38,6 +38,9 @@ class Exchange:
     #: The refresh token that it sends, and whether it redeems the code of a new login instead.
     refresh_token: str
     is_code: bool
+    #: That code, or the one that the login page issues, and its PKCE verifier.
+    code: str
+    code_verifier: str
     #: The sandbox's time at which it arrived, and the host's monotonic time.
     at_s: float
     arrived_mono: float = field(default_factory=time.monotonic)
@@ -46,6 +49,8 @@ class Exchange:
     #: Whether its refresh token had been replaced before, and what it is replaced with now.
     was_rotated: bool = False
     new_refresh_token: str | None = None
+    #: The access token that was issued.
+    access_token: str | None = None
     #: The downtime that answered it.
     outage: Outage | None = None
     #: Whether its response has cost more tokens than its bucket had.
@@ -60,6 +65,12 @@ class Exchange:
     body: bytes = b""
     finished_s: float = 0.0
     finished_mono: float = 0.0
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the refresh token that was issued is in the response."""
+        is_cut = self.fault is not None and self.fault.drop
+        return self.new_refresh_token is not None and not is_cut and self.new_refresh_token.encode() in self.body
 
     def finish(self, response: Response, now_s: float) -> None:
         """Note the response, as it is sent."""

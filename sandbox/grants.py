@@ -87,6 +87,11 @@ class Grants:
         with self._lock:
             return self._characters.get(refresh_token)
 
+    def refresh_tokens(self) -> list[str]:
+        """Return every refresh token that was ever valid."""
+        with self._lock:
+            return list(self._characters)
+
     def was_rotated(self, refresh_token: str) -> bool:
         """Return whether a refresh token has been used and replaced."""
         with self._lock:

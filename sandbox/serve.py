@@ -14,6 +14,8 @@ from .clock import SandboxClock
 from .conduct.observer import GRACE_S
 from .control import list_logins
 from .faults import Fault
+from .grants import CLIENT_SECRET
+from .ledger import LedgerEntry
 from .routes import PAGE_ROWS
 from .state import LoggedRequest, SandboxState
 
@@ -107,6 +109,15 @@ class SandboxServer:
     def requests(self, path: str | None = None) -> list[LoggedRequest]:
         """Return the logged requests, oldest first: all, or those of one path in normal form."""
         return [heard for heard in self.parts.log.all() if path in (None, heard.path)]
+
+    def ledger(self) -> list[LedgerEntry]:
+        """Return the last 50,000 requests to SSO that carried secrets, oldest first."""
+        return self.parts.ledger.all()
+
+    def secrets(self) -> set[str]:
+        """Return every token, code and verifier that SSO has issued or been sent, and the client secret."""
+        issued = {secret for entry in self.ledger() for secret in entry.secrets}
+        return {CLIENT_SECRET, *self.parts.grants.refresh_tokens(), *issued}
 
     def conduct(self) -> dict[str, Any]:
         """Return the conduct record, as `GET /sandbox/conduct` does."""

@@ -119,6 +119,7 @@ def _authorize(state: SandboxState) -> Response:
     if character is None:
         return as_json({"error": "invalid_request", "error_description": f"no character {chosen!r}"}, status=400)
     code = state.grants.begin(character, scopes, redirect_uri, query.get("code_challenge"))
+    current().code = code
     result = urlencode({"code": code, "state": query.get("state", "")})
     return Response(status=302, headers={"Location": f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{result}"})
 
@@ -155,7 +156,9 @@ def _token(state: SandboxState) -> Response:
         raise _SsoError(400, "invalid_scope", str(error)) from error
     current().character_id = grant.character.character_id
     current().new_refresh_token = grant.refresh_token
-    return as_json(_tokens(state, grant), headers={"Cache-Control": "no-store"})
+    tokens = _tokens(state, grant)
+    current().access_token = str(tokens["access_token"])
+    return as_json(tokens, headers={"Cache-Control": "no-store"})
 
 
 def _is_known_client() -> bool:

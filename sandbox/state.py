@@ -12,6 +12,7 @@ from .conduct.observer import Conduct
 from .exchange import Exchange
 from .faults import Faults
 from .grants import Grants
+from .ledger import Ledger
 from .limits import ErrorLimit, TokenBuckets
 from .outages import Outages
 from .refresh_load import RefreshLoad
@@ -99,5 +100,6 @@ class SandboxState:
         self.signer = Signer(clock)
         self.faults = Faults(clock, seed)
         self.log = RequestLog()
+        self.ledger = Ledger()
         self.conduct = Conduct(grace_s)
         self.script = Script(self)

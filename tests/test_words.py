@@ -43,7 +43,10 @@ IDENTIFIERS = {
     "again": "retry",
 }
 #: Faults are what the sandbox injects on request; a fault proxy cuts lines.
-INJECTED = ("sandbox/", "tests/sandbox/", "tests/esi/", "tests/jobs/", "chaos/", "tests/conformance/", "demo/")
+INJECTED = (
+    *("sandbox/", "tests/sandbox/", "tests/esi/", "tests/jobs/", "chaos/", "tests/conformance/", "demo/"),
+    "tests/logs/test_secrets_of_the_system.py",
+)
 PHRASES = re.compile(
     r"\b(that is none|what stands|is told of|such as is|nothing is told|what mends it|stands still|holds no job)\b",
     re.IGNORECASE,

@@ -17,10 +17,10 @@ Access tokens are valid for 20 minutes and are refreshed on use. A login must no
 - What is not the login's fault (SSO is down, refuses this application, or its tokens cannot be validated) touches no
   login: it sets the brake for SSO, and the jobs are deferred.
 
-Known limits: a process that is killed between SSO's response and the first write loses a rotated token, and so does
-one whose database and Redis are both away until it ends, or a token set aside whose Redis is lost; the player must
-log in again. A process that is frozen for
-longer than a flight may be overtaken. The flight's end is measured by the hosts' clocks.
+Known limits: a process that is killed between SSO's response and the first write loses a rotated token, and so do a
+response that is cut on its way, a process whose database and Redis are both away until it ends, and a token set aside
+whose Redis is lost; the player must log in again. A process that is frozen for longer than a flight may be overtaken.
+The flight's end is measured by the hosts' clocks.
 """
 
 from __future__ import annotations
@@ -212,9 +212,13 @@ class TokenKeeper:
             self._set_aside(login, used, new)
             return
         sealed = self._store.logins.seal(login.character_id, new)
-        save = functools.partial(self._store.logins.save_rotated, login.character_id, login.version, sealed)
-        # First where it is quick, and where the next refresh looks: the database may be locked or away.
-        self._unsaved.put(login.character_id, login.refresh_token, sealed)
+
+        def save() -> None:
+            # First where it is quick, and where the next refresh looks: the database may be locked or away. With each
+            # attempt, as Redis may have been away at the first one and our flight may end before the database is back.
+            self._unsaved.put(login.character_id, login.refresh_token, sealed)
+            self._store.logins.save_rotated(login.character_id, login.version, sealed)
+
         self._retry(login, save)
         self._unsaved.drop(login.character_id)
         versions.current = login.version + 1

@@ -25,10 +25,5 @@ class Refreshes:
             yield "refresh-twice-at-once", "another refresh of it was under way"
         elif exchange.was_rotated and exchange.refresh_token not in self._undelivered:
             yield "rotated-token", "it has been replaced"
-        if exchange.new_refresh_token and not _is_delivered(exchange, exchange.new_refresh_token):
+        if exchange.new_refresh_token and not exchange.is_delivered:
             self._undelivered.add(exchange.refresh_token)
-
-
-def _is_delivered(exchange: Exchange, new_refresh_token: str) -> bool:
-    is_cut = exchange.fault is not None and exchange.fault.drop
-    return not is_cut and new_refresh_token.encode() in exchange.body

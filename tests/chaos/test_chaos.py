@@ -9,8 +9,8 @@ import pytest
 from chaos.__main__ import PROOFS
 from chaos.stepped_redis import NoSteppedRedis
 
-#: Other tests run a fixed number of random steps, requests and hostile values.
-SHORT = sorted(set(PROOFS) - {"random_steps", "api_fuzz", "hostile"})
+#: Other tests run a fixed number of random steps, requests and hostile values, and the killed refreshes.
+SHORT = sorted(set(PROOFS) - {"random_steps", "api_fuzz", "hostile", "killed_refreshes"})
 SECONDS = 3.0
 #: Three thousand jobs instead of a million.
 MILLION_SECONDS = 1.0

@@ -16,10 +16,11 @@ from nomad_actors.broker import PermanentError
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import Unavailable
 from nomad_actors.esi import NotSent, SsoMisconfigured, SsoUnavailable
-from nomad_actors.esi.client import TIMEOUTS_SECONDS
 from nomad_actors.esi.limits.brakes import sso_down
 from nomad_actors.esi.limits.limiter import SSO_HOLD_MS
+from nomad_actors.esi.response import TIMEOUTS_SECONDS
 from nomad_actors.esi.signing_keys import KEYS_TIMEOUTS_SECONDS
+from nomad_actors.esi.unsaved_tokens import UnsavedTokens
 from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_keeper import (
     FLIGHT_SECONDS,
@@ -327,6 +328,38 @@ def test_a_database_that_is_away_after_ssos_response_loses_no_token(
     assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
     assert login_of(seeded["character_id"]).refresh_token == sandbox.logins()[0]["refresh_token"]
     assert login_of(seeded["character_id"]).strikes == 0
+
+
+def test_a_token_is_kept_in_redis_although_redis_was_away_at_first(
+    services: Services,
+    seeded: dict[str, Any],
+    login_of: LoginOf,
+    sandbox: SandboxServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nomad_actors.jobs.token_keeper.MAX_SAVE_SECONDS", 0.1)
+    unsaved, attempts = services.unsaved_tokens, []
+
+    def unavailable(*_: object, **__: object) -> None:
+        attempts.append(1)
+        raise Unavailable("the database does not answer")
+
+    real_put = type(unsaved).put
+
+    def put(self: UnsavedTokens, character_id: int, replaced: str, sealed: str) -> None:
+        # Redis comes back between the first attempt and the second.
+        if attempts:
+            real_put(self, character_id, replaced, sealed)
+
+    with monkeypatch.context() as away:
+        away.setattr(type(services.store.logins), "save_rotated", unavailable)
+        away.setattr(type(unsaved), "put", put)
+        with pytest.raises(Unavailable):
+            TokenKeeper(services).get_token(seeded["character_id"])
+    assert len(attempts) == 2
+    assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
+    assert login_of(seeded["character_id"]).refresh_token == sandbox.logins()[0]["refresh_token"]
+    assert not [each for each in sandbox.conduct()["reasons"] if each["reason"] == "rotated-token"]
 
 
 def test_a_character_that_never_logged_in_fails_at_once(services: Services) -> None:

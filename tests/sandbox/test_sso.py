@@ -228,3 +228,25 @@ def test_one_of_twenty_concurrent_refreshes_with_one_token_succeeds(sandbox: San
     with ThreadPoolExecutor(20) as pool:
         responses = list(pool.map(lambda _: refresh(sandbox, token_of_all).status_code, range(20)))
     assert sorted(responses) == [200] + [400] * 19
+
+
+def test_the_ledger_has_every_secret_and_who_asked(sandbox: SandboxServer) -> None:
+    character_id, first = sandbox.logins()[0]["character_id"], sandbox.logins()[0]["refresh_token"]
+    sandbox.fail("/v2/oauth/token", kind="sso-lost")
+    with pytest.raises(requests.ConnectionError):
+        refresh(sandbox, first)
+    lost = sandbox.logins()[0]["refresh_token"]
+    delivered = refresh(sandbox, lost).json()
+    log_in(sandbox, character_id, SKILLS)
+    undelivered, refreshed, authorized, exchanged = sandbox.ledger()
+    assert (undelivered.fault, undelivered.is_delivered, undelivered.refresh_token) == ("sso-lost", False, first)
+    assert (undelivered.new_refresh_token, refreshed.refresh_token) == (lost, lost)
+    assert (refreshed.access_token, refreshed.is_delivered) == (delivered["access_token"], True)
+    assert (refreshed.character_id, refreshed.others) == (character_id, 0)
+    assert refreshed.user_agent.startswith("python-requests")
+    assert authorized.code == exchanged.code != ""
+    assert exchanged.code_verifier == VERIFIER
+    issued = {each["refresh_token"] for each in sandbox.logins()}
+    assert (
+        issued | {first, lost, undelivered.access_token, exchanged.code, VERIFIER, CLIENT_SECRET} <= sandbox.secrets()
+    )
