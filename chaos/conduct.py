@@ -22,10 +22,10 @@ import sqlalchemy as sa
 from nomad_actors.esi import ROUTES
 from nomad_actors.store.logins import ACTIVE
 from nomad_actors.store.schema import sync_state
+from nomad_actors.testing import wait_until
 
 from .data_age import DataAges, Outage
 from .fast_system import FastSystem, Sandbox
-from .watched_system import wait
 
 #: The hour begins a while before a full hour, at which nothing may burst.
 START = "2026-11-24T08:20:00Z"
@@ -96,7 +96,9 @@ def run(planned: Plan, sandbox: Sandbox, system: FastSystem) -> str:
     """Run the proof on a started system."""
     characters = system.log_in()
     expected = len(characters) * len(ROUTES)
-    wait(lambda: _collected(system) >= expected, seconds=IMPORT_SECONDS, what="the first data of every route")
+    wait_until(
+        lambda: _collected(system) >= expected, timeout_seconds=IMPORT_SECONDS, what="the first data of every route"
+    )
     imported_s = (system.clock.now_ms() - _script_begin(sandbox)) / 1000
     killed = frozenset(each.character_id for each in characters[: planned.kills])
     began_ms = system.clock.now_ms()

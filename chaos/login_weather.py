@@ -15,12 +15,12 @@ import requests
 
 from nomad_actors.app import App
 from nomad_actors.errors import TryLater, Unavailable
+from nomad_actors.testing import wait_until
 from sandbox.fault_kinds import DEAD_LOGINS, KINDS, TOKEN_PATH
 from sandbox.faults import Fault, Faults
 from sandbox.ledger import LedgerEntry
 
 from .login_fleet import Fleet
-from .watched_system import wait
 
 SSO_PATHS = (TOKEN_PATH, "/oauth/jwks")
 #: Every fault of SSO that the sandbox has.
@@ -129,11 +129,15 @@ class Weather:
             self._add("token-unknown-kid", times=5)
         faults, ledger = self.fleet.sandbox.parts.faults, self.fleet.sandbox.parts.ledger
         added = len(_waiting(faults, kind))
-        wait(lambda: len(_waiting(faults, kind)) < added, seconds=FAULT_SECONDS, what=f"a process to meet {kind}")
+        wait_until(
+            lambda: len(_waiting(faults, kind)) < added, timeout_seconds=FAULT_SECONDS, what=f"a process to meet {kind}"
+        )
         faults.clear()
         met_mono = time.monotonic()
         # Otherwise the next fault meets the probe after this one, and SSO is left alone for longer and longer.
-        wait(lambda: _is_success(ledger.last(), met_mono), seconds=FAULT_SECONDS, what=f"a refresh after {kind}")
+        wait_until(
+            lambda: _is_success(ledger.last(), met_mono), timeout_seconds=FAULT_SECONDS, what=f"a refresh after {kind}"
+        )
         self.met[kind] = self.met.get(kind, 0) + 1
 
     def _add(self, kind: str, **more: object) -> None:
