@@ -99,7 +99,7 @@ def run(planned: Plan, sandbox: Sandbox, system: FastSystem) -> str:
     wait_until(
         lambda: _collected(system) >= expected, timeout_seconds=IMPORT_SECONDS, what="the first data of every route"
     )
-    imported_s = (system.clock.now_ms() - _script_begin(sandbox)) / 1000
+    imported_s = (system.clock.now_ms() - _first_request_ms(sandbox)) / 1000
     killed = frozenset(each.character_id for each in characters[: planned.kills])
     began_ms = system.clock.now_ms()
     sandbox.post("script", {"steps": list(_steps(planned, killed))})
@@ -123,7 +123,7 @@ def _waiting_s(system: FastSystem) -> float:
     return (system.app.queues.get_queue("esi-refresh").snapshot(window_seconds=0).oldest_waiting_ms or 0) / 1000
 
 
-def _script_begin(sandbox: Sandbox) -> float:
+def _first_request_ms(sandbox: Sandbox) -> float:
     return float(sandbox.get("requests")[0]["at_ms"])
 
 
@@ -147,11 +147,11 @@ def _steps(planned: Plan, killed: frozenset[int]) -> Iterator[dict[str, Any]]:
 
 
 def _outages(planned: Plan, began_ms: float) -> Iterator[Outage]:
-    # ESI is back up to a minute later (the last probe) and as slowly again; SSO may be probed as late as it was away.
+    # The last probe of ESI may be a minute late, and requests start slowly for another one; that of SSO may be late by
+    # as long as SSO was away.
+    (down_s, down_for_s), (away_s, away_for_s) = planned.downtime, planned.sso_away
     stops = [(at_s, at_s + 60 + 60) for at_s in planned.errors_at_s]
-    stops += [(planned.downtime[0], sum(planned.downtime) + 120), (planned.sso_away[0], sum(planned.sso_away) * 1)]
-    stops += [(sum(planned.sso_away), sum(planned.sso_away) + planned.sso_away[1])]
-    for from_s, until_s in stops:
+    for from_s, until_s in [*stops, (down_s, down_s + down_for_s + 120), (away_s, away_s + 2 * away_for_s)]:
         yield Outage(began_ms + from_s * 1000, began_ms + until_s * 1000)
 
 
