@@ -50,6 +50,7 @@ EXTRA_RULES = {
     f"GET {_QUEUE}/failures",
     "GET /admin/jobs/failed",
     "GET /admin/jobs/active",
+    "GET /admin/jobs/characters",
     f"POST {_QUEUE}/bulk",
     f"PUT {_QUEUE}/limits",
 }

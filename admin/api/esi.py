@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from flask import Blueprint
 from pydantic import Field
 
-from nomad_actors.errors import BadInput, JobNotFound, Unavailable
+from nomad_actors.errors import BadInput, Unavailable, UnknownCharacter
 from nomad_actors.esi import ROUTES, Route
 from nomad_actors.esi.limits import BrakeState
 from nomad_actors.health.stale_routes import moment, why_stale
@@ -71,7 +71,7 @@ class CharactersQuery(Input):
 
 def _character_id(text: str) -> int:
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise JobNotFound(f"no character has the id {text!r:.80}")
+        raise UnknownCharacter(f"no character has the id {text!r:.80}")
     return int(text)
 
 
@@ -140,7 +140,7 @@ def character(character_id: CharacterId) -> CharacterDetails:
     now = moment(application().clock)
     found = route_status.read_character(application().store.database, now, character_id)
     if found is None:
-        raise JobNotFound(f"no character has the id {character_id}; it never logged in")
+        raise UnknownCharacter(f"no character has the id {character_id}; it never logged in")
     status, routes = found
     brakes, by_route = application().limiter.state().brakes, {each.route: each for each in routes}
     endpoints = [_route(route, by_route.get(route.name), status, brakes, now) for route in ROUTES.values()]

@@ -47,8 +47,7 @@ def lift_brakes(limiter: Limiter, character_ids: Sequence[int]) -> None:
     """Let characters whose tokens ESI rejected be requested again; a limiter that does not answer is only logged."""
     try:
         in_force = {brake.name for brake in limiter.state().brakes}
-    except redis.RedisError as error:
+        for name in in_force.intersection(rejected(character_id, "").name for character_id in character_ids):
+            limiter.lift(name)
+    except (redis.RedisError, Unavailable) as error:
         logger.warning("the brake of a character cannot be lifted; it ends by itself", error=str(error))
-        return
-    for name in in_force.intersection(rejected(character_id, "").name for character_id in character_ids):
-        limiter.lift(name)

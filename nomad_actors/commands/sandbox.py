@@ -31,6 +31,7 @@ def sandbox(
     speed: Annotated[float, typer.Option(help="How fast its clock runs: 60 makes a minute of each second.")] = 1.0,
     start: Annotated[str | None, typer.Option(metavar="TIME", help="When its clock starts; default: now.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Daily downtime, and SSO's errors under load.")] = False,
+    page_rows: Annotated[int, typer.Option(min=1, help="The most rows of a page.")] = 1000,
     grace_ms: Annotated[int, typer.Option(min=0, help="Until a fleet must know what one process has read.")] = 250,
     ready_file: Annotated[Path | None, typer.Option(help="A file to write the URL to, once it answers.")] = None,
 ) -> None:

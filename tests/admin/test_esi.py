@@ -63,7 +63,7 @@ def test_limits_buckets_brakes_and_refusals(operator: FlaskClient, app: AdminApp
     assert found["limits"]["underWay"] == 1
     for name in ("starving", "busy"):
         (bucket,) = found["limits"][name]
-        assert (bucket["group"], bucket["tokens"], bucket["used"]) == ("char-notification", 15, 10)
+        assert (bucket["group"], bucket["limit"], bucket["used"]) == ("char-notification", 15, 10)
         assert bucket["share"] == pytest.approx(0.667, abs=0.01)
     app.limiter.settle(held, Outcome(spent=2))
     (refusal,) = found["refusals"]["newest"]

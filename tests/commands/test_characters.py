@@ -229,7 +229,7 @@ def test_a_removal_leaves_nothing_of_the_character_and_everything_of_others(
     for each in (gone, other):
         answered(store, cache, each, WALLET)
         answered(store, cache, each, ITSELF)
-        unsaved.put(each, 1, "sealed")
+        unsaved.put(each, "the token before", "sealed")
         jobs_of(access, each)
         jobs_of(access, each, delay=60_000)
     before = nomad("characters", "show", str(gone)).stdout
@@ -245,9 +245,10 @@ def test_a_removal_leaves_nothing_of_the_character_and_everything_of_others(
     assert (removed["tokenRevoked"], removed["tokenError"], removed["runningJobs"]) == (True, None, 0)
     with pytest.raises(DeadGrant):
         sandbox.parts.grants.refresh(token, ())
-    assert (store.logins.character(gone), unsaved.get(gone, 1), cache.get(gone, WALLET)) == (None, None, None)
+    kept = unsaved.get(gone, "the token before")
+    assert (store.logins.character(gone), kept, cache.get(gone, WALLET)) == (None, None, None)
     assert store.logins.character(other) is not None
-    assert (unsaved.get(other, 1), cache.get(other, WALLET) is not None) == ("sealed", True)
+    assert (unsaved.get(other, "the token before"), cache.get(other, WALLET) is not None) == ("sealed", True)
     assert nomad_json("characters", "remove", str(other), "--dry-run")["jobs"] == jobs
     repeated = nomad("characters", "remove", str(gone))
     assert (repeated.exit_code, repeated.stdout) == (0, f"Nothing is kept of character {gone}.\n")

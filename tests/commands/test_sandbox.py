@@ -83,7 +83,7 @@ def test_the_record_is_a_table_with_reasons(nomad: Nomad, sandbox: SandboxServer
         requests.get(f"{sandbox.base_url}/characters/{character_id}", timeout=10, headers={"User-Agent": "x/1"})
     result = nomad("sandbox", "conduct", "--url", sandbox.base_url)
     assert result.exit_code == 1
-    for text in ("before-expiry", "esi.md 1.2", "Request nothing that is still fresh"):
+    for text in ("before-expiry", "developers.eveonline.com", "Request nothing that is still fresh"):
         assert text in result.stdout
     assert f"GET /characters/{character_id}" in result.stdout
     assert "2026-11-23 17:00:00Z" in result.stdout

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from nomad_actors.esi import ROUTES, EsiClient, EsiResponse, EsiUnavailable, Route
+from nomad_actors.esi import ROUTES, Copy, EsiClient, EsiResponse, EsiUnavailable, Route
 from nomad_actors.esi.checks import ListOf, ObjectOf
 from nomad_actors.esi.response import parse
 from nomad_actors.esi.sifting import sifted
 from tests.support.esi_rows import STRANGE_TEXTS, bad_rows, random_json, row_of, strange_rows
 
 from .conftest import Reply, Scripted
+from .test_listings import Held
 
 LISTS = [route for route in ROUTES.values() if isinstance(route.shape, ListOf)]
 OBJECTS = [route for route in ROUTES.values() if isinstance(route.shape, ObjectOf)]
@@ -142,7 +143,9 @@ def test_what_is_no_json_is_an_error(scripted_esi: EsiClient, scripted: Scripted
 
 
 @pytest.mark.parametrize("number", [None, True, "5", 2**63, -5, 1.5])
-def test_a_row_without_a_key_does_not_end_the_walk(scripted_esi: EsiClient, scripted: Scripted, number: Any) -> None:
+def test_a_row_without_a_key_does_not_end_the_walk(
+    scripted_esi: EsiClient, scripted: Scripted, held: Held, number: Any
+) -> None:
     bad = {"transaction_id": number}
     pages = {
         "": [{"transaction_id": 9}, bad, {"transaction_id": 8}],
@@ -151,12 +154,16 @@ def test_a_row_without_a_key_does_not_end_the_walk(scripted_esi: EsiClient, scri
     scripted.script[TRANSACTIONS.path(7)] = lambda received: Reply(
         body=pages.get(received.query.get("from_id", ""), [])
     )
-    found = scripted_esi.get_all(TRANSACTIONS, character_id=7, access_token=None)
-    assert found.body == [{"transaction_id": 9}, {"transaction_id": 8}, {"transaction_id": 7}, bad]
+    found = scripted_esi.get_all(
+        TRANSACTIONS, character_id=7, access_token=None, copy=Copy(), held=held(7, TRANSACTIONS)
+    )
+    assert found.body == [{"transaction_id": 9}, bad, {"transaction_id": 8}, {"transaction_id": 7}]
 
 
-def test_a_walk_whose_response_has_no_key_at_all_is_an_error(scripted_esi: EsiClient, scripted: Scripted) -> None:
+def test_a_walk_whose_response_has_no_key_at_all_is_an_error(
+    scripted_esi: EsiClient, scripted: Scripted, held: Held
+) -> None:
     pages = {"": [{"transaction_id": 9}], "9": [{"id": 8}]}
     scripted.script[TRANSACTIONS.path(7)] = lambda received: Reply(body=pages[received.query.get("from_id", "")])
     with pytest.raises(EsiUnavailable, match="has no row with transaction_id"):
-        scripted_esi.get_all(TRANSACTIONS, character_id=7, access_token=None)
+        scripted_esi.get_all(TRANSACTIONS, character_id=7, access_token=None, copy=Copy(), held=held(7, TRANSACTIONS))

@@ -50,7 +50,15 @@ LATE: dict[str, Any] = {"next_due_ms": NOW.late_before_ms - 1}
 
 def brake(name: str, *, probes: bool = True) -> BrakeState:
     return BrakeState(
-        name=name, kind="down", reason="it is down", since_ms=0, until_ms=NOW.now_ms, strikes=1, probes=probes
+        name=name,
+        kind="down",
+        reason="it is down",
+        since_ms=0,
+        until_ms=NOW.now_ms,
+        strikes=1,
+        probes=probes,
+        stopped=0,
+        remedy=None,
     )
 
 

@@ -9,6 +9,8 @@ import promql_parser
 
 from nomad_actors.broker.client.server import ServerFacts
 from nomad_actors.broker.endings import Outcome
+from nomad_actors.esi.limits import LimitsState
+from nomad_actors.health.esi_families import data_families, limits_families
 from nomad_actors.health.queue_families import queue_families
 from nomad_actors.health.scrape import database_families, schedule_families, server_families, set_aside_family
 from nomad_actors.metrics.definitions import (
@@ -22,12 +24,25 @@ from nomad_actors.scheduler.status import SchedulerSnapshot
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
+NO_LIMITS = LimitsState(
+    brakes=[],
+    errors_remaining=100,
+    errors_reset_ms=0,
+    starving=[],
+    busy=[],
+    under_way=0,
+    concurrency=32,
+    sso_under_way=0,
+    sso_concurrency=4,
+)
+
 
 def exported() -> set[str]:
     collected = [REGISTRY, SCHEDULER, ScrapeCollector({}), ESI_ERROR_LIMIT_REMAINING]
     families = [family for each in collected for family in each.collect()]
     families += [*queue_families([], {}, {}), *schedule_families(SchedulerSnapshot([], [], 0))]
     families += [*server_families(ServerFacts(0, 0)), *database_families({}, {}, 0), set_aside_family([])]
+    families += [*limits_families(NO_LIMITS, None, 0), *data_families({}, {}, 0)]
     suffix = {"counter": "_total", "info": "_info"}
     return {f.name + suffix.get(f.type, "") for f in families if f.name.startswith("nomad_")}
 

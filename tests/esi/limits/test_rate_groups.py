@@ -137,5 +137,5 @@ def test_buckets_are_shown_by_their_use(limiter: Limiter) -> None:
     send(limiter, NOTIFICATIONS, named("char-notification", "15/15m", spent=9))
     send(limiter, WALLET, named("char-wallet", "150/15m", spent=140), character_id=8)
     send(limiter, WALLET, named("char-wallet", "150/15m", spent=2))
-    shown = [(each.name, each.used, each.limit) for each in limiter.state().fullest]
+    shown = [(each.name, each.used, each.limit) for each in limiter.state().busy]
     assert shown == [("char-wallet:app:8", 140, 150), ("char-notification:app:7", 9, 15)]
