@@ -23,12 +23,22 @@ local function expire(key, ms)
   redis.call('PEXPIRE', key, math.ceil(speed > 0 and ms / speed or ms) + 1000)
 end
 
-local function read_brake(name)
-  local text = redis.call('HGET', KEY.brakes, name)
+local function brake_of(text)
   local brake = text and cjson.decode(text)
   -- Set before the clock went back: it would be in force for the size of the step.
   if brake and brake.since_ms > now + 1000 then return nil end
   return brake
+end
+
+local function read_brake(name)
+  return brake_of(redis.call('HGET', KEY.brakes, name))
+end
+
+-- The brakes with these names, by name; in one call, as most requests find none.
+local function read_brakes(names)
+  local found = {}
+  for i, text in ipairs(redis.call('HMGET', KEY.brakes, unpack(names))) do found[names[i]] = brake_of(text) end
+  return found
 end
 
 -- Stops requests until a known time (`until_ms`), for a known time (`for_ms`), or for a time that doubles with each failure
@@ -70,14 +80,16 @@ local function read_bucket(name, window_ms)
     local used = (window ~= window_ms or bucket.slot < bucket.oldest) and bucket.used or 0
     bucket.is_new, bucket.used, bucket.spent, bucket.oldest = true, used, used, bucket.slot
   end
-  while bucket.oldest < bucket.slot - SLOTS do
-    local tokens = redis.call('HGET', bucket.key, bucket.oldest)
+  local ended = {}
+  for slot = bucket.oldest, bucket.slot - SLOTS - 1 do ended[#ended + 1] = slot end
+  if #ended == 0 then return bucket end
+  for i, tokens in ipairs(redis.call('HMGET', bucket.key, unpack(ended))) do
     if tokens then
       bucket.used = bucket.used - tonumber(tokens)
-      table.insert(bucket.returned, bucket.oldest)
+      table.insert(bucket.returned, ended[i])
     end
-    bucket.oldest = bucket.oldest + 1
   end
+  bucket.oldest = bucket.slot - SLOTS
   return bucket
 end
 
@@ -88,7 +100,7 @@ end
 
 local function write_bucket(bucket)
   if bucket.is_new then redis.call('DEL', bucket.key) end
-  for _, slot in ipairs(bucket.returned) do redis.call('HDEL', bucket.key, slot) end
+  if #bucket.returned > 0 then redis.call('HDEL', bucket.key, unpack(bucket.returned)) end
   if bucket.spent > 0 then redis.call('HINCRBY', bucket.key, bucket.slot, bucket.spent) end
   redis.call('HSET', bucket.key, 'used', bucket.used, 'held', math.max(bucket.held, 0), 'oldest', bucket.oldest,
     'window', bucket.window_ms)

@@ -73,9 +73,9 @@ if not input.check and redis.call('HEXISTS', KEY.holds, input.id) == 1 then retu
 start_downtime()
 give_up_expired()
 
-local probed, probing = nil, nil
+local probed, probing, brakes = nil, nil, read_brakes(input.brakes)
 for _, name in ipairs(input.brakes) do
-  local brake = read_brake(name)
+  local brake = brakes[name]
   if brake and brake.kind ~= input.ignore then
     if now < brake.until_ms then return stopped(name, brake, brake.until_ms - now) end
     if brake.probes then

@@ -53,8 +53,9 @@ redis.call('HSET', KEY.turns, 'latency', latency == 0 and input.latency_ms or la
 
 local lifted = {}
 if input.ok then
+  local brakes = read_brakes(input.brakes)
   for _, name in ipairs(input.brakes) do
-    local brake = read_brake(name)
+    local brake = brakes[name]
     local kind = string.match(name, '^[^:]+')
     -- A route is only back if it works, and a token is only good if ESI took it.
     local is_over = not (kind == 'route' and input.failing)
