@@ -8,7 +8,6 @@ import os
 from dataclasses import dataclass
 
 import redis
-import requests
 from prometheus_client import CollectorRegistry
 
 from . import logs, queues
@@ -205,11 +204,9 @@ def redis_missing(settings: Settings, error: Unavailable, refusal: Refusal | Non
     )
 
 
-def open_esi(settings: Settings, clock: Clock, limiter: Limiter, http: requests.Session) -> EsiClient:
+def open_esi(settings: Settings, clock: Clock, limiter: Limiter) -> EsiClient:
     """Return the client of ESI."""
-    return EsiClient(
-        http, base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock, limiter=limiter
-    )
+    return EsiClient(base_url=settings.esi_base_url, user_agent=settings.esi_user_agent, clock=clock, limiter=limiter)
 
 
 def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) -> Services:
@@ -228,7 +225,7 @@ def _services(settings: Settings, clock: Clock, database_wait_ms: int | None) ->
             clock=clock,
             limiter=limiter,
         ),
-        esi=open_esi(settings, clock, limiter, http),
+        esi=open_esi(settings, clock, limiter),
         limiter=limiter,
         unsaved_tokens=UnsavedTokens(limiter.client),
         cache=EsiCache(redis.Redis.from_url(settings.cache_url), clock=clock),

@@ -68,15 +68,14 @@ def forget(yes: Yes = False, json: Json = False) -> None:
 def check(json: Json = False) -> None:
     """Compare our routes with CCP's documents now, as the schedule does weekly; the exit code is 1 if they differ."""
     from ..app import open_esi
-    from ..esi import EsiError, http_session
+    from ..esi import EsiError
     from ..esi.spec_check import check as compare
 
     current, clock = settings(), SystemClock()
     require_contact(current)
     try:
         with _limiter() as limiter:
-            http = http_session(current.esi_user_agent)
-            found = compare(open_esi(current, clock, limiter, http), limiter.client, clock)
+            found = compare(open_esi(current, clock, limiter), limiter.client, clock)
     except EsiError as error:
         raise Unavailable(str(error)) from error
     if json:

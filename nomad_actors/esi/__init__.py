@@ -1,7 +1,7 @@
 """EVE Online's ESI and SSO: the routes as data, the clients, and the document cache."""
 
 from .cache import CachedDocument, CleanReport, EsiCache
-from .client import EsiClient, http_session
+from .client import EsiClient
 from .errors import (
     DeadLogin,
     EsiError,
@@ -19,6 +19,7 @@ from .listings import Copy, HeldPages
 from .response import EsiResponse, http_date
 from .routes import COMPATIBILITY_DATE, GROUPS, ROUTES, Route, normalise
 from .sso import SsoClient, Tokens
+from .transport import http_session
 
 __all__ = [
     "COMPATIBILITY_DATE",

@@ -8,12 +8,9 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import redis
-import requests
-from requests.adapters import HTTPAdapter
 
 from ..clock import Clock
 from ..logs import get_logger
@@ -24,11 +21,11 @@ from .limits import Limiter, Outcome, Reservation, outcome_of
 from .limits.brakes import ESI, unanswered
 from .listings import Copy, HeldPages, Listing
 from .refusals import is_sso_failure, raise_for
-from .response import TIMEOUTS_SECONDS, EsiResponse, fresh_seconds, parse
+from .response import EsiResponse, fresh_seconds, parse
 from .routes import COMPATIBILITY_DATE, GROUPS, Route
-from .server_status import ServerStatus, is_unreachable
+from .server_status import ServerStatus
+from .transport import Reply, Transport, Unanswered
 
-POOL_SIZE = 32
 #: After so many probes to which `/status` gave no usable response, a request is sent to find out if ESI works.
 UNCLEAR_PROBES = 3
 _INTEGER = re.compile(r"[0-9]{1,9}")
@@ -36,36 +33,19 @@ _INTEGER = re.compile(r"[0-9]{1,9}")
 logger = get_logger("nomad_actors.esi.client")
 
 
-def http_session(user_agent: str) -> requests.Session:
-    """Return an HTTP session; one per process is enough for all threads."""
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE)
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, adapter)
-    session.headers["User-Agent"] = user_agent
-    # Ignore proxies and .netrc from the environment: a token must go only where the settings say.
-    session.trust_env = False
-    # All characters share the session: no cookie from one character's response may be sent with another's request.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return session
-
-
 class EsiClient:
     """Requests routes of characters from ESI within its limits; thread-safe."""
 
-    def __init__(
-        self, http: requests.Session, *, base_url: str, user_agent: str, clock: Clock, limiter: Limiter
-    ) -> None:
-        self._http = http
-        self._base_url = base_url
+    def __init__(self, *, base_url: str, user_agent: str, clock: Clock, limiter: Limiter) -> None:
         self._clock = clock
         self._limiter = limiter
-        self._headers = {
+        headers = {
             "Accept": "application/json",
             "User-Agent": user_agent,
             "X-Compatibility-Date": COMPATIBILITY_DATE,
         }
-        self._status = ServerStatus(http, base_url=base_url, headers=self._headers, clock=clock, limiter=limiter)
+        self._transport = Transport(base_url, headers)
+        self._status = ServerStatus(self._transport, clock=clock, limiter=limiter)
         # META: what ESI says about itself.
         for group in (*GROUPS, "META"):
             declare_esi_group(group)
@@ -87,7 +67,7 @@ class EsiClient:
 
         Raises `NotSent`, `EsiUnavailable` or `EsiRefused`.
         """
-        headers = dict(self._headers)
+        headers: dict[str, str] = {}
         if access_token:
             headers["Authorization"] = f"Bearer {access_token}"
         if etag:
@@ -95,8 +75,7 @@ class EsiClient:
         if modified_since:
             headers["If-Modified-Since"] = modified_since
         reservation = self._reserve(route, character_id, for_user)
-        response = self._send(reservation, route, character_id, headers, {**dict(route.query), **(query or {})})
-        return self._read(route, response)
+        return self._read(route, self._send(reservation, route, character_id, headers, query or {}))
 
     def get_all(
         self,
@@ -161,50 +140,43 @@ class EsiClient:
         character_id: int,
         headers: Mapping[str, str],
         query: Mapping[str, str],
-    ) -> requests.Response:
+    ) -> Reply:
         began = time.perf_counter()
         try:
-            response = self._http.get(
-                self._base_url + route.path(character_id),
-                headers=headers,
-                params=query,
-                timeout=TIMEOUTS_SECONDS,
-                allow_redirects=False,
+            reply = self._transport.get(
+                route.path(character_id), headers=headers, query={**dict(route.query), **query} or None
             )
-        except requests.RequestException as error:
+        except Unanswered as error:
             ESI_REQUESTS.labels(route.group, "network").inc()
-            # The cause may quote the request, which contains the token.
-            message = f"ESI did not answer for {route.name}: {type(error).__name__}"
-            no_connection = is_unreachable(error)
-            self._limiter.settle(reservation, unanswered(message, no_connection=no_connection))
+            message = f"ESI did not answer for {route.name}: {error}"
+            self._limiter.settle(reservation, unanswered(message, no_connection=error.is_unreachable))
             raise EsiUnavailable(message) from None
         ESI_REQUEST_SECONDS.labels(route.group).observe(time.perf_counter() - began)
-        ESI_REQUESTS.labels(route.group, str(response.status_code)).inc()
-        remaining = response.headers.get("X-ESI-Error-Limit-Remain", "")
+        ESI_REQUESTS.labels(route.group, str(reply.status)).inc()
+        remaining = reply.headers.get("X-ESI-Error-Limit-Remain", "")
         if _INTEGER.fullmatch(remaining):
             note_esi_error_limit(int(remaining))
-        reason = f"ESI answered {response.status_code} for {route.name}"
-        outcome = outcome_of(response.status_code, response.headers, limited=reservation.limited, reason=reason)
-        if is_sso_failure(response):
+        reason = f"ESI answered {reply.status} for {route.name}"
+        outcome = outcome_of(reply.status, reply.headers, limited=reservation.limited, reason=reason)
+        if is_sso_failure(reply):
             outcome = replace(outcome, ok=False)
         self._limiter.settle(reservation, outcome)
-        return response
+        return reply
 
-    def _read(self, route: Route, response: requests.Response) -> EsiResponse:
-        request_id = response.headers.get("X-ESI-Request-ID")
-        not_modified = response.status_code == 304
+    def _read(self, route: Route, reply: Reply) -> EsiResponse:
+        request_id = reply.headers.get("X-ESI-Request-ID")
+        not_modified = reply.status == 304
         # A 304 to an unconditional request is an error: there is nothing that it could renew.
-        is_conditional = not {"If-None-Match", "If-Modified-Since"}.isdisjoint(response.request.headers)
-        if response.status_code != 200 and not (not_modified and is_conditional):
-            raise_for(route, response)
+        if reply.status != 200 and not (not_modified and reply.is_conditional):
+            raise_for(route, reply)
         return EsiResponse(
-            status=response.status_code,
+            status=reply.status,
             not_modified=not_modified,
-            body=None if not_modified else _json(route, response, request_id),
-            etag=response.headers.get("ETag"),
-            last_modified=response.headers.get("Last-Modified"),
-            fresh_until_ms=self._clock.now_ms() + fresh_seconds(response.headers, route) * 1000,
-            pages=_pages(response.headers.get("X-Pages")) if route.paging == "x-pages" else 1,
+            body=None if not_modified else _json(route, reply, request_id),
+            etag=reply.headers.get("ETag"),
+            last_modified=reply.headers.get("Last-Modified"),
+            fresh_until_ms=self._clock.now_ms() + fresh_seconds(reply.headers, route) * 1000,
+            pages=_pages(reply.headers.get("X-Pages")) if route.paging == "x-pages" else 1,
             request_id=request_id,
         )
 
@@ -213,11 +185,11 @@ def _pages(text: str | None) -> int:
     return int(text) if text and _INTEGER.fullmatch(text) else 0
 
 
-def _json(route: Route, response: requests.Response, request_id: str | None) -> Any:
+def _json(route: Route, reply: Reply, request_id: str | None) -> Any:
     """Return the body if it is of the route's kind; raise `EsiUnavailable` if not. `sifted` examines its rows."""
     problem: str | None
     try:
-        body = parse(response.content)
+        body = parse(reply.content)
     except (ValueError, RecursionError):
         problem = "is not JSON"  # A proxy's page, or a truncated response.
     else:
@@ -228,6 +200,6 @@ def _json(route: Route, response: requests.Response, request_id: str | None) -> 
         problem = problem or "is an error"
     raise EsiUnavailable(
         f"ESI's response for {route.name} is not what the route has: {problem}",
-        status=response.status_code,
+        status=reply.status,
         request_id=request_id,
     )

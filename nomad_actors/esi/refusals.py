@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-import requests
-
 from .errors import SOON_SECONDS, EsiRefused, EsiUnavailable, TokenUnchecked
-from .response import longest_wait_seconds, retry_after_seconds
+from .response import longest_wait_seconds, parse, retry_after_seconds
 from .routes import Route
+from .transport import Reply
 
 #: The wait after a 429 without `Retry-After`, which comes from inside the game server (esi-docs, rate limiting).
 UNKNOWN_RETRY_SECONDS = 60.0
@@ -20,19 +19,19 @@ _REFUSED = (400, 401, 403, 404, 422)
 _SSO_FAILURES = ("sso_status", "unexpected end of json input", "sso responded with", "token expiry")
 
 
-def raise_for(route: Route, response: requests.Response) -> NoReturn:
+def raise_for(route: Route, reply: Reply) -> NoReturn:
     """Raise the error of a response, with ESI's message but never with the token that was sent.
 
     The classification follows esi-docs and the issues named above: an HTML page comes from a proxy in front of ESI, so
     it is not a refusal by ESI, and neither is a 403 that reports an SSO failure.
     """
-    status, text = response.status_code, _error_text(response)
-    request_id = response.headers.get("X-ESI-Request-ID")
+    status, text = reply.status, _error_text(reply)
+    request_id = reply.headers.get("X-ESI-Request-ID")
     message = f"ESI answered {status} for {route.name}: {text}"
-    seconds = _retry_after(response)
-    if is_sso_failure(response):
+    seconds = _retry_after(reply)
+    if is_sso_failure(reply):
         raise TokenUnchecked(message, status=status, request_id=request_id)
-    if seconds is None and status in _REFUSED and not _is_html(response):
+    if seconds is None and status in _REFUSED and not _is_html(reply):
         raise EsiRefused(message, status=status, request_id=request_id)
     raise EsiUnavailable(
         message,
@@ -42,39 +41,40 @@ def raise_for(route: Route, response: requests.Response) -> NoReturn:
     )
 
 
-def is_sso_failure(response: requests.Response) -> bool:
+def is_sso_failure(reply: Reply) -> bool:
     """Return whether a 403 means that ESI could not check the token, and nothing about permission."""
-    return response.status_code == 403 and any(each in response.text[:2000].lower() for each in _SSO_FAILURES)
+    return reply.status == 403 and any(
+        each in reply.content[:2000].decode(errors="replace").lower() for each in _SSO_FAILURES
+    )
 
 
-def _is_html(response: requests.Response) -> bool:
-    return "html" in response.headers.get("Content-Type", "").lower() or response.content.lstrip()[:1] == b"<"
+def _is_html(reply: Reply) -> bool:
+    return "html" in reply.headers.get("Content-Type", "").lower() or reply.content.lstrip()[:1] == b"<"
 
 
-def _error_text(response: requests.Response) -> str:
+def _error_text(reply: Reply) -> str:
     """Return ESI's error message, cut and without the token."""
     try:
-        body = response.json()
-    except requests.JSONDecodeError:
+        body = parse(reply.content)
+    except (ValueError, RecursionError):
         return "(no JSON)"
     if not isinstance(body, dict):
         return "(no error)"
     # The database takes neither half of a surrogate pair nor a NUL.
     text = str(body.get("error", "(no error)")).encode("utf-8", "replace").decode().replace("\0", "")
-    token = str(response.request.headers.get("Authorization", "")).removeprefix("Bearer ")
-    if token:
-        text = text.replace(token, "(token)")
+    if reply.token:
+        text = text.replace(reply.token, "(token)")
     return f"{text[:300]} (sso_status {body['sso_status']})" if "sso_status" in body else text[:300]
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def _retry_after(reply: Reply) -> float | None:
     """Return when to retry (s): from `Retry-After`, or from the old error limit's reset; None without a limit."""
-    if response.status_code not in _LIMITED and response.status_code < 500:
+    if reply.status not in _LIMITED and reply.status < 500:
         return None
-    seconds = retry_after_seconds(response.status_code, response.headers)
-    if seconds is not None or response.status_code >= 500:
+    seconds = retry_after_seconds(reply.status, reply.headers)
+    if seconds is not None or reply.status >= 500:
         return seconds
-    reset = response.headers.get("X-ESI-Error-Limit-Reset", "")
+    reset = reply.headers.get("X-ESI-Error-Limit-Reset", "")
     if not _SECONDS.fullmatch(reset):
         return UNKNOWN_RETRY_SECONDS
-    return min(float(reset), longest_wait_seconds(response.status_code))
+    return min(float(reset), longest_wait_seconds(reply.status))

@@ -16,8 +16,6 @@ from .routes import Route
 #: A request at the exact moment of expiry is too early: the clocks of ESI's hosts differ by seconds (evemon's
 #: observation). Freshness is longer by this, and what is scheduled keeps the same distance from it again.
 SLACK_SECONDS = 2
-#: For connecting and for a response. ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26).
-TIMEOUTS_SECONDS = (5, 30)
 #: No route is fresh for longer than a day; an absurd header must not block requests for years.
 _MAX_FRESH_SECONDS = 7 * 86_400
 #: The longest that a response may stop requests, by status: a wrong header must not stop them for years. A 420's window

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import redis
-import requests
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from ..clock import Clock
 from .limits import Brake, Limiter, outcome_of
 from .limits.brakes import ESI, down
 from .limits.keys import key
-from .response import TIMEOUTS_SECONDS
+from .response import parse
+from .transport import Reply, Transport, Unanswered
 
 #: CCP caches `/status` for 30 s; two more for clocks that differ.
 _FRESH_MS = 32_000
@@ -23,12 +22,8 @@ _FRESH_MS = 32_000
 class ServerStatus:
     """Asks for `/status` by its ETag, and never while its last response is fresh, whichever process had it."""
 
-    def __init__(
-        self, http: requests.Session, *, base_url: str, headers: Mapping[str, str], clock: Clock, limiter: Limiter
-    ) -> None:
-        self._http = http
-        self._url = f"{base_url}/status"
-        self._headers = dict(headers)
+    def __init__(self, transport: Transport, *, clock: Clock, limiter: Limiter) -> None:
+        self._transport = transport
         self._clock = clock
         self._client = limiter.client
         #: The ETag of the last response that said that the server is open, and until when it is fresh (ms).
@@ -45,20 +40,20 @@ class ServerStatus:
 
     def brake(self) -> Brake | None:
         """Return the brake that `/status` sets, or None if the game server is open."""
-        headers = self._headers | ({"If-None-Match": self._etag} if self._etag else {})
+        headers = {"If-None-Match": self._etag} if self._etag else {}
         try:
-            response = self._http.get(self._url, headers=headers, timeout=TIMEOUTS_SECONDS, allow_redirects=False)
-            status = response.json() if response.status_code == 200 else None
-        except requests.RequestException as error:
-            return down(f"ESI did not answer for /status: {type(error).__name__}", unclear=not is_unreachable(error))
+            reply = self._transport.get("/status", headers=headers)
+        except Unanswered as error:
+            return down(f"ESI did not answer for /status: {error}", unclear=not error.is_unreachable)
+        status = _status(reply)
         if isinstance(status, dict) and status.get("vip") is True:
             return down("the game server is starting, for CCP only")
-        if (isinstance(status, dict) and "players" in status) or (self._etag and response.status_code == 304):
-            self._save(response.headers.get("ETag") or self._etag)
+        if (isinstance(status, dict) and "players" in status) or (self._etag and reply.status == 304):
+            self._save(reply.headers.get("ETag") or self._etag)
             return None
-        reason = f"ESI answered {response.status_code} for /status"
+        reason = f"ESI answered {reply.status} for /status"
         # ESI's own word that nothing may be sent now; anything else may be the failure of /status alone.
-        stop = outcome_of(response.status_code, response.headers, limited=ESI, reason=reason).brake
+        stop = outcome_of(reply.status, reply.headers, limited=ESI, reason=reason).brake
         return down(reason, unclear=True) if stop is None else replace(stop, probes=True)
 
     def _save(self, etag: str | None) -> None:
@@ -68,7 +63,8 @@ class ServerStatus:
                 self._client.set(key("status"), f"{self._fresh_until_ms} {etag}")
 
 
-def is_unreachable(error: requests.RequestException) -> bool:
-    """Return whether there was no connection at all; one that is cut may be the failure of one host."""
-    cause = error.args[0] if error.args else None
-    return isinstance(cause, MaxRetryError) and isinstance(cause.reason, (NewConnectionError, ConnectTimeoutError))
+def _status(reply: Reply) -> Any:
+    try:
+        return parse(reply.content) if reply.status == 200 else None
+    except (ValueError, RecursionError):
+        return None

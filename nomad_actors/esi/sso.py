@@ -19,8 +19,9 @@ from ..metrics.definitions import TOKEN_REFRESHES
 from .errors import SOON_SECONDS, DeadLogin, NotSent, SsoMisconfigured, SsoUnavailable
 from .limits import Brake, Limiter, Outcome, Reservation
 from .limits.brakes import sso_down, sso_refuses_us
-from .response import TIMEOUTS_SECONDS, retry_after_seconds
+from .response import retry_after_seconds
 from .signing_keys import SigningKeys
+from .transport import TIMEOUTS_SECONDS
 
 #: The secret fields of a request to SSO and of its response.
 _SECRET_FIELDS = ("token", "refresh_token", "code", "code_verifier", "access_token", "id_token")

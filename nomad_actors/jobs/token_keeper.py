@@ -42,8 +42,8 @@ from ..broker.errors import PermanentError
 from ..errors import TryLater, Unavailable
 from ..esi import DeadLogin, SsoUnavailable, Tokens
 from ..esi.limits.brakes import sso_down
-from ..esi.response import TIMEOUTS_SECONDS
 from ..esi.signing_keys import KEYS_TIMEOUTS_SECONDS
+from ..esi.transport import TIMEOUTS_SECONDS
 from ..esi.unsaved_tokens import UnsavedTokens
 from ..logs import get_logger
 from ..store import ACTIVE, Login, LoginChanged

@@ -138,7 +138,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def http() -> Iterator[requests.Session]:
-    """The HTTP session of both clients."""
+    """The HTTP session of SSO's client."""
     with http_session(USER_AGENT) as session:
         yield session
 
@@ -188,15 +188,15 @@ def sso(http: requests.Session, sandbox: SandboxServer, clock: ManualClock, limi
 
 
 @pytest.fixture
-def esi(http: requests.Session, sandbox: SandboxServer, clock: ManualClock, limiter: Limiter) -> EsiClient:
+def esi(sandbox: SandboxServer, clock: ManualClock, limiter: Limiter) -> EsiClient:
     """A client of the sandbox's ESI."""
-    return EsiClient(http, base_url=sandbox.base_url, user_agent=USER_AGENT, clock=clock, limiter=limiter)
+    return EsiClient(base_url=sandbox.base_url, user_agent=USER_AGENT, clock=clock, limiter=limiter)
 
 
 @pytest.fixture
-def scripted_esi(http: requests.Session, scripted: Scripted, clock: ManualClock, limiter: Limiter) -> EsiClient:
+def scripted_esi(scripted: Scripted, clock: ManualClock, limiter: Limiter) -> EsiClient:
     """A client of the scripted server."""
-    return EsiClient(http, base_url=scripted.base_url, user_agent=USER_AGENT, clock=clock, limiter=limiter)
+    return EsiClient(base_url=scripted.base_url, user_agent=USER_AGENT, clock=clock, limiter=limiter)
 
 
 @pytest.fixture

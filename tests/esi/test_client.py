@@ -10,9 +10,10 @@ import pytest
 import requests
 
 from nomad_actors.clock import ManualClock
-from nomad_actors.esi import ROUTES, Copy, EsiClient, EsiResponse, EsiUnavailable, NotSent, Route, Tokens, client
-from nomad_actors.esi.client import POOL_SIZE
+from nomad_actors.esi import ROUTES, Copy, EsiClient, EsiResponse, EsiUnavailable, NotSent, Route, Tokens, transport
+from nomad_actors.esi.limits import Limiter
 from nomad_actors.esi.response import SLACK_SECONDS, fresh_seconds
+from nomad_actors.esi.transport import POOL_SIZE
 from nomad_actors.metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS
 from nomad_actors.store.listing_pages import HeldListing
 from sandbox.serve import SandboxServer
@@ -123,10 +124,11 @@ def test_many_threads_share_one_pool_of_connections(scripted_esi: EsiClient, scr
 
 
 def test_a_silent_server_times_out(
-    monkeypatch: pytest.MonkeyPatch, scripted_esi: EsiClient, scripted: Scripted
+    monkeypatch: pytest.MonkeyPatch, scripted: Scripted, clock: ManualClock, limiter: Limiter
 ) -> None:
-    assert client.TIMEOUTS_SECONDS == (5, 30)
-    monkeypatch.setattr(client, "TIMEOUTS_SECONDS", (5, 0.05))
+    assert transport.TIMEOUTS_SECONDS == (5, 30)
+    monkeypatch.setattr(transport, "TIMEOUTS_SECONDS", (5, 0.05))
+    esi = EsiClient(base_url=scripted.base_url, user_agent="a", clock=clock, limiter=limiter)
     given_up = threading.Event()
 
     def wait(received: ReceivedRequest) -> Reply:
@@ -135,7 +137,7 @@ def test_a_silent_server_times_out(
 
     scripted.script[PATH] = wait
     with pytest.raises(EsiUnavailable, match="ReadTimeout"):
-        scripted_esi.get(WALLET, character_id=7, access_token=None)
+        esi.get(WALLET, character_id=7, access_token=None)
     given_up.set()
 
 

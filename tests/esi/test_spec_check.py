@@ -14,7 +14,7 @@ import redis
 import requests
 
 from nomad_actors.clock import SystemClock
-from nomad_actors.esi import EsiClient, EsiUnavailable, http_session
+from nomad_actors.esi import EsiClient, EsiUnavailable
 from nomad_actors.esi.limits import Limiter
 from nomad_actors.esi.spec_check import SpecCheck, check, differences, read_check
 from sandbox.serve import SandboxServer
@@ -43,9 +43,7 @@ def limits(redis_url: str) -> Limiter:
 
 def run(sandbox: SandboxServer, limits: Limiter) -> SpecCheck:
     agent = "nomad-tests/1 (tests@example.com)"
-    esi = EsiClient(
-        http_session(agent), base_url=sandbox.base_url, user_agent=agent, clock=SystemClock(), limiter=limits
-    )
+    esi = EsiClient(base_url=sandbox.base_url, user_agent=agent, clock=SystemClock(), limiter=limits)
     return check(esi, limits.client, SystemClock())
 
 

@@ -18,8 +18,8 @@ from nomad_actors.errors import Unavailable
 from nomad_actors.esi import NotSent, SsoMisconfigured, SsoUnavailable
 from nomad_actors.esi.limits.brakes import sso_down
 from nomad_actors.esi.limits.limiter import SSO_HOLD_MS
-from nomad_actors.esi.response import TIMEOUTS_SECONDS
 from nomad_actors.esi.signing_keys import KEYS_TIMEOUTS_SECONDS
+from nomad_actors.esi.transport import TIMEOUTS_SECONDS
 from nomad_actors.esi.unsaved_tokens import UnsavedTokens
 from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_keeper import (
