@@ -206,9 +206,9 @@ def _copy_buckets(client: redis.Redis) -> None:
     """Give all other characters such buckets, too."""
     with client.pipeline(transaction=False) as pipe:
         for name in client.scan_iter(match=key("bucket", "*"), count=1_000):
-            base, _, character_id = name.rpartition(":")
+            bucket, _, character_id = name.removeprefix(key("bucket")).rpartition(":")
             for other in range(int(character_id) + MEASURED, MANY, MEASURED):
-                pipe.copy(name, f"{base}:{other}")
+                pipe.copy(name, key("bucket", f"{bucket}:{other}"))
         pipe.execute()
 
 

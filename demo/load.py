@@ -1,4 +1,4 @@
-"""The demo's load: saved logins, then jobs of all four types, added through the public functions."""
+"""The demo's load: saved logins, then jobs of all types, added through the public functions."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from nomad_actors import (
     refresh_character_token,
     refresh_esi_data,
 )
+from nomad_actors.jobs.esi_check import ESI_CHECK, EsiCheckPayload
 from nomad_actors.store import Character
 
 GROUPS = ("CHARACTER_OVERVIEW", "CHARACTER_WALLET", "CHARACTER_SKILLS", "CHARACTER_MARKET", "CHARACTER_INDUSTRY")
@@ -52,6 +53,7 @@ def add_first_jobs(characters: list[Character]) -> None:
             collect_historical_data(*ids, "wallet_journal")
     cleanup_cache("expired")
     cleanup_cache("lru", max_size=10_000)
+    ESI_CHECK.enqueue(EsiCheckPayload())
 
 
 def steady_load(characters: list[Character]) -> Iterator[None]:

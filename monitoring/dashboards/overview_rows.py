@@ -255,14 +255,14 @@ def esi_row(table: Table) -> list[Panel]:
         graph(
             "Overdue routes",
             """Characters for which a polled route should have been refreshed 15 minutes ago.""",
-            [Query(expr="max by (dataset) (nomad_esi_overdue_routes) > 0", legend="{{dataset}}")],
+            [Query(expr="max by (dataset) (nomad_esi_overdue_routes)", legend="{{dataset}}")],
             unit="short",
             width=8,
         ),
         graph(
             "Refused routes",
             "Characters for which ESI refuses a route, so nothing is sent until the refusal ends.",
-            [Query(expr="max by (dataset) (nomad_esi_refusals) > 0", legend="{{dataset}}")],
+            [Query(expr="max by (dataset) (nomad_esi_refusals)", legend="{{dataset}}")],
             unit="short",
             width=8,
         ),

@@ -35,7 +35,7 @@ def test_an_unhealthy_system_answers_503_with_the_complete_body(operator: FlaskC
     assert response.status_code == 503
     body = response.get_json()
     assert body["healthy"] is False
-    assert set(body) == {"healthy", "queues", "scheduledJobs", "workers", "redis", "database", "host"}
+    assert set(body) == {"healthy", "queues", "scheduledJobs", "workers", "redis", "database", "esi", "host"}
     (issue,) = body["workers"]["issues"]
     assert issue.startswith("workers: no live worker serves any of the 4 queues (0 waiting, ")
     assert body["workers"]["active"] == 0

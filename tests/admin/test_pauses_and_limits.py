@@ -32,7 +32,7 @@ def test_a_pause_has_a_reason_and_an_end(operator: FlaskClient, app: AdminApp, w
 
 def test_the_esi_switch_is_independent_of_a_queues_own_pause(operator: FlaskClient, app: AdminApp) -> None:
     switch = operator.get("/admin/jobs/esi").get_json()
-    assert switch == {
+    assert {name: value for name, value in switch.items() if name not in ("limits", "refusals")} == {
         "queues": ["token-refresh"],
         "isPaused": False,
         "running": ["token-refresh"],

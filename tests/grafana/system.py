@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nomad_actors import Priority, cleanup_cache, refresh_character_token, refresh_esi_data
 from nomad_actors.app import create_app
+from nomad_actors.jobs.esi_check import ESI_CHECK, EsiCheckPayload
 from nomad_actors.processes.local_redis import LocalRedis, free_port
 from nomad_actors.settings import Settings
 from nomad_actors.testing import wait_until
@@ -51,6 +52,8 @@ class System:
             wait_until(self._is_up, timeout_seconds=START_SECONDS, what="every service answers a scrape")
             self._post("queues/held/pause", {"reason": "to be seen on a dashboard"})
             self._run_schedules()
+            ESI_CHECK.enqueue(EsiCheckPayload())
+            wait_until(lambda: "nomad_esi_drift" in self.exported(), timeout_seconds=START_SECONDS, what="the check")
             self._cleanup = stack.pop_all()
         return self
 

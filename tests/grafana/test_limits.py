@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from monitoring.files import dashboards
-from nomad_actors.thresholds import ALERTS, BY_QUEUE, DEFAULT, DOCTOR, SCHEDULES, Table, table
+from nomad_actors.thresholds import ALERTS, BY_QUEUE, DEFAULT, DOCTOR, ESI, SCHEDULES, Table, table
 
 from .conftest import panels_of
 
@@ -28,6 +28,7 @@ PANEL_LIMITS: Mapping[str, list[float]] = {
     "nomad-overview: Waiting, by queue": [DEFAULT.waiting_jobs],
     "nomad-overview: Oldest waiting, by queue": [DEFAULT.oldest_waiting_seconds],
     "nomad-overview: Time to drain, by queue": [BY_QUEUE["historical-data"].drain_seconds],
+    "nomad-overview: Brakes in force, by kind": [ESI.brake_seconds],
     "nomad-queue: Error budget burn": [burn.factor for burn in ALERTS.burns],
     "nomad-queue: Paused for": [ALERTS.paused_seconds],
     "nomad-queue: Jobs, by state": [DEFAULT.waiting_jobs],
