@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from flask import Blueprint
 from pydantic import Field
 
 from nomad_actors.errors import BadInput, Unavailable, UnknownCharacter
-from nomad_actors.esi import ROUTES, Route
 from nomad_actors.esi.limits import BrakeState
-from nomad_actors.health.stale_routes import moment, why_stale
+from nomad_actors.health.characters import CharacterDetails, CharacterSummary, Refusal, details_of
+from nomad_actors.health.stale_routes import moment
 from nomad_actors.queues.across_queues import read_snapshots
 from nomad_actors.queues.search import MAX_LIMIT
 from nomad_actors.store import route_status
-from nomad_actors.store.route_status import CharacterFilter, CharacterStatus, Moment, RouteStatus
+from nomad_actors.store.route_status import CharacterFilter
 
 from ..current_app import all_queues, application
 from ..inputs import Input
 from .declared import InPath, declared
 from .models import (
-    CharacterDetails,
     CharacterPage,
-    CharacterRoute,
-    CharacterSummary,
     EsiState,
     EsiSwitch,
-    Refusal,
     Refusals,
 )
 
@@ -38,18 +34,6 @@ api = Blueprint("esi", __name__, url_prefix="/admin/jobs")
 _MAX_ID = 10**15 - 1
 #: A rank and a character's id.
 _CURSOR = re.compile(r"([0-9])\.(-?[0-9]{1,18})")
-#: The fields of a route whose names differ from those of its columns, or that may be missing.
-_COLUMNS = {
-    "last_attempt_ms": "attempted_ms",
-    "last_success_ms": "synced_ms",
-    "data_as_of_ms": "as_of_ms",
-    "changed_ms": "changed_ms",
-    "fresh_until_ms": "fresh_until_ms",
-    "next_due_ms": "next_due_ms",
-    "refused_until_ms": "refused_until_ms",
-    "error": "error",
-    "request_id": "request_id",
-}
 
 
 class RefusalsQuery(Input):
@@ -95,17 +79,7 @@ def _refusals(query: RefusalsQuery) -> Refusals | None:
     except Unavailable:
         # Limits and brakes are what an operator looks for while the database is away too.
         return None
-    newest = [
-        Refusal(
-            character_id=each.character_id,
-            endpoint=each.route,
-            until_ms=each.until_ms,
-            refusals=each.refusals,
-            reason=each.reason,
-            request_id=each.request_id,
-        )
-        for each in found[: query.limit]
-    ]
+    newest = [Refusal.of(each) for each in found[: query.limit]]
     more = str(query.cursor + query.limit) if len(found) > query.limit else None
     return Refusals(total=sum(counts.values()), by_endpoint=counts, newest=newest, next_cursor=more)
 
@@ -141,26 +115,8 @@ def character(character_id: CharacterId) -> CharacterDetails:
     found = route_status.read_character(application().store.database, now, character_id)
     if found is None:
         raise UnknownCharacter(f"no character has the id {character_id}; it never logged in")
-    status, routes = found
-    brakes, by_route = application().limiter.state().brakes, {each.route: each for each in routes}
-    endpoints = [_route(route, by_route.get(route.name), status, brakes, now) for route in ROUTES.values()]
-    summary = CharacterSummary.of(status)
-    fields = {name: getattr(summary, name) for name in CharacterSummary.model_fields}
-    return CharacterDetails(**fields, scopes=sorted(status.scopes), endpoints=endpoints)
-
-
-def _route(
-    route: Route, status: RouteStatus | None, character: CharacterStatus, brakes: Sequence[BrakeState], now: Moment
-) -> CharacterRoute:
-    why = why_stale(route, status, character, brakes, now)
-    # A route that was never requested has no status.
-    fields: dict[str, Any] = {name: getattr(status, column, None) for name, column in _COLUMNS.items()}
-    fields |= {name: getattr(status, name, 0) for name in ("failures", "refusals", "set_aside")}
-    return CharacterRoute(
-        endpoint=route.name,
-        dataset=route.dataset,
-        is_stale=why is not None,
-        why_stale=why,
-        is_subscribed=status is not None and (status.asked_ms or 0) >= now.asked_since_ms,
-        **fields,
-    )
+    brakes: list[BrakeState] = []
+    # Without Redis the data still says most of it.
+    with contextlib.suppress(Unavailable):
+        brakes = application().limiter.state().brakes
+    return details_of(*found, brakes, now)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nomad_actors.broker.records.limits import PauseScope
 from nomad_actors.esi.limits import LimitsState
+from nomad_actors.health.characters import CharacterSummary, Refusal
 from nomad_actors.queues.bulk.operation import BulkOperation
 from nomad_actors.queues.job import Job, JobState
 from nomad_actors.queues.models import Failure, ListedJob, Pause
@@ -16,7 +17,6 @@ from nomad_actors.queues.snapshot import QueueSnapshot, readable
 from nomad_actors.response_model import ResponseModel, optional
 from nomad_actors.scheduler.models import ScheduleHistory
 from nomad_actors.store import AuditEntry
-from nomad_actors.store.route_status import CharacterStatus
 
 
 class Problem(ResponseModel):
@@ -95,17 +95,6 @@ class EsiSwitch(ResponseModel):
         return cls(queues=names, is_paused=bool(names) and not running, running=running, pause=latest, pauses=pauses)
 
 
-class Refusal(ResponseModel):
-    """One route of one character that ESI refuses; nothing is sent for it until then, or until a new login."""
-
-    character_id: int
-    endpoint: str
-    until_ms: int
-    refusals: int = Field(description="how many in a row")
-    reason: str | None = Field(description="the error of the last one")
-    request_id: str | None = Field(description="ESI's id of that request")
-
-
 class Refusals(ResponseModel):
     """The refusals by ESI that are in force."""
 
@@ -122,73 +111,12 @@ class EsiState(EsiSwitch):
     refusals: Refusals | None = Field(description="null while the database does not answer")
 
 
-class CharacterSummary(ResponseModel):
-    """One character with the numbers of its routes; times are ms since the epoch."""
-
-    character_id: int
-    user_id: int
-    name: str
-    state: str = Field(description="active, needs_login, or sold: kept for an earlier owner under a negative id")
-    state_reason: str | None
-    state_changed_ms: int
-    offline_since_ms: int | None = Field(description="null if the player is online, or it is not known")
-    needs_attention: bool = Field(description="it must log in, or a route failed, is late or has rows set aside")
-    routes: int = Field(description="routes that were ever requested")
-    late: int = Field(description="polled routes whose refresh is overdue")
-    failing: int = Field(description="routes whose last attempts failed")
-    refused: int = Field(description="routes that ESI refuses now")
-    set_aside: int = Field(description="rows that could not be stored")
-    last_success_ms: int | None
-    next_due_ms: int | None
-
-    @classmethod
-    def of(cls, found: CharacterStatus) -> CharacterSummary:
-        return cls.model_construct(**_summary(found))
-
-
 class CharacterPage(ResponseModel):
     """Some characters, those that need attention first; a page may have fewer than `limit` and not be the last."""
 
     characters: list[CharacterSummary]
     total: int
     next_cursor: str | None = Field(description="pass it as `cursor` to get the next page; null on the last page")
-
-
-class CharacterRoute(ResponseModel):
-    """One route of a character; times are ms since the epoch, and null if it never happened."""
-
-    endpoint: str
-    dataset: str
-    last_attempt_ms: int | None
-    last_success_ms: int | None
-    data_as_of_ms: int | None = Field(description="the time of ESI's data")
-    changed_ms: int | None = Field(description="the last response that differed from the one before")
-    fresh_until_ms: int | None = Field(description="CCP's freshness: nothing is sent before it ends")
-    next_due_ms: int | None
-    is_stale: bool
-    why_stale: str | None = Field(description="why it is not current; null if it is")
-    is_subscribed: bool = Field(description="it was requested within 30 days, so it is polled")
-    failures: int = Field(description="how many in a row")
-    refusals: int = Field(description="how many in a row")
-    refused_until_ms: int | None
-    error: str | None = Field(description="why the last attempt did not succeed; null if it did")
-    request_id: str | None = Field(description="ESI's id of the last request, which CCP finds it by")
-    set_aside: int = Field(description="rows of the document that could not be stored")
-
-
-class CharacterDetails(CharacterSummary):
-    """One character with every route."""
-
-    scopes: list[str]
-    endpoints: list[CharacterRoute]
-
-
-def _summary(found: CharacterStatus) -> dict[str, Any]:
-    same = set(CharacterSummary.model_fields) & set(CharacterStatus.__dataclass_fields__)
-    return {name: getattr(found, name) for name in same} | {
-        "needs_attention": found.needs_attention,
-        "last_success_ms": found.synced_ms,
-    }
 
 
 class BulkCount(ResponseModel):

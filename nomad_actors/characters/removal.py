@@ -139,9 +139,10 @@ class CharacterRemover:
             running = 0
             for queue in self._queues_with_characters():
                 _act(queue, "cancel", _jobs_of(character_id, State.ACTIVE.value))
+                # Before the others are removed: a job that ends in between is among those.
+                running += len(queue.find(_jobs_of(character_id, State.ACTIVE.value), limit=_PAGE).jobs)
                 count = _act(queue, "remove", _jobs_of(character_id, *allowed_names(Action.REMOVE)))
                 removed[queue.name] = removed.get(queue.name, 0) + count
-                running += len(queue.find(_jobs_of(character_id, State.ACTIVE.value), limit=_PAGE).jobs)
             if not running or time.monotonic() > deadline:
                 return {name: count for name, count in removed.items() if count}, running
             time.sleep(0.2)

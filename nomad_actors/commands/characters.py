@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic.alias_generators import to_camel
 
 from ..clock import SystemClock
 from ..errors import BadInput, Unavailable, UnknownCharacter, WrongState
@@ -23,7 +20,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ..esi.limits import BrakeState
-    from ..store.route_status import CharacterStatus, Moment, Refusal, RouteStatus
+    from ..health.characters import CharacterDetails, CharacterRoute
+    from ..store.route_status import CharacterStatus, Moment
 
 RouteName = Annotated[
     str | None, typer.Option("--route", metavar="ROUTE", help="Only this route, as /characters/5/wallet.")
@@ -50,6 +48,7 @@ def characters(
     """Show the characters, those that need attention first."""
     if context.invoked_subcommand is not None:
         return
+    from ..health.characters import CharacterSummary
     from ..store.route_status import STATES, CharacterFilter, count_characters, read_characters
 
     if state is not None and state not in STATES:
@@ -59,7 +58,7 @@ def characters(
         found, _ = read_characters(database, now, chosen, limit=limit)
         total = count_characters(database, chosen)
     if json:
-        print_json({"characters": [_as_json(each) for each in found], "total": total})
+        print_json({"characters": [CharacterSummary.of(each).as_json() for each in found], "total": total})
         return
     right = ("ID", "USER", "LATE", "FAILING", "REFUSED", "SET ASIDE")
     headings = ("ID", "NAME", "USER", "STATE", "SCOPES", "LAST SUCCESS", "OLDEST DATA", *right[2:], "WHY")
@@ -101,42 +100,28 @@ def _row(each: CharacterStatus, now: int) -> list[Text | str]:
     ]
 
 
-def _as_json(each: CharacterStatus | RouteStatus | Refusal) -> dict[str, Any]:
-    values = {to_camel(name).removesuffix("Ms"): value for name, value in asdict(each).items() if name != "rank"}
-    if "scopes" in values:
-        values["scopes"] = sorted(values["scopes"])
-    return values
-
-
 @group.command(context_settings=NEGATIVE_IDS)
 def show(character_id: CharacterId, json: Json = False) -> None:
     """Show one character: per route the last attempt and success, next due time, refusal and last error."""
+    from ..health.characters import details_of
     from ..store.route_status import read_character
 
     now = _moment()
     with existing_database(settings()) as database:
         found = read_character(database, now, character_id)
-    if found is None:
-        raise UnknownCharacter(f"character {character_id} never logged in; list them: nomad characters")
-    character, routes = found
-    missing = _missing_scopes(character)
-    why = _why_stale(character, routes, now)
+    _require(found, character_id)
+    assert found is not None
+    details = details_of(*found, _brakes(), now)
     if json:
-        details = {**_as_json(character), "missingScopes": missing}
-        print_json({**details, "routes": [_as_json(each) | {"whyStale": why[each.route]} for each in routes]})
+        print_json(details.as_json())
         return
-    print_text(*_details(character, missing, now.now_ms))
+    print_text(*_details(details, now.now_ms))
     right = ("FAILURES", "SET ASIDE")
     headings = ("ROUTE", "ATTEMPT", "SUCCESS", "DATA AS OF", "NEXT DUE", "REFUSED UNTIL", *right, "WHY NOT CURRENT")
-    if routes:
-        console().print(
-            table(headings, (_route_row(route, why[route.route], now.now_ms) for route in routes), right=right)
-        )
-    else:
-        print_line("No route was ever requested.")
+    console().print(table(headings, (_route_row(each, now.now_ms) for each in details.endpoints), right=right))
 
 
-def _details(character: CharacterStatus, missing: list[str], now: int) -> list[Text | str]:
+def _details(character: CharacterDetails, now: int) -> list[Text | str]:
     why = f" ({character.state_reason})" if character.state_reason else ""
     lines: list[Text | str] = [
         styled(f"{character.name} {character.character_id}", "bold"),
@@ -144,46 +129,39 @@ def _details(character: CharacterStatus, missing: list[str], now: int) -> list[T
         f"  state     {character.state} since {moment(character.state_changed_ms)}{why}",
         f"  scopes    {len(character.scopes)}",
     ]
-    if missing:
-        lines.append(styled(f"  missing   {', '.join(missing)}", "yellow"))
+    if character.missing_scopes:
+        lines.append(styled(f"  missing   {', '.join(character.missing_scopes)}", "yellow"))
     if character.offline_since_ms is not None:
         lines.append(f"  offline   since {ago(character.offline_since_ms, now)}")
     return lines
 
 
-def _why_stale(character: CharacterStatus, routes: Sequence[RouteStatus], now: Moment) -> dict[str, str | None]:
-    """Return for each route why it is not current, or None; while Redis does not answer, without the brakes."""
-    from ..esi import ROUTES
+def _brakes() -> list[BrakeState]:
+    """Return the brakes in force; none while Redis does not answer, because the data still says most of it."""
     from ..esi.limits import open_limiter
-    from ..health.stale_routes import why_stale
 
-    brakes: list[BrakeState] = []
     with contextlib.suppress(Unavailable):
-        brakes = open_limiter(settings(), SystemClock(), deadline_ms=5_000).state().brakes
-    return {
-        each.route: why_stale(ROUTES[each.route], each, character, brakes, now)
-        if each.route in ROUTES
-        else "this release does not have the route"
-        for each in routes
-    }
+        return open_limiter(settings(), SystemClock(), deadline_ms=5_000).state().brakes
+    return []
 
 
-def _route_row(route: RouteStatus, why: str | None, now: int) -> list[Text | str]:
+def _route_row(route: CharacterRoute, now: int) -> list[Text | str]:
     refused_until_ms = route.refused_until_ms if (route.refused_until_ms or 0) > now else None
     return [
-        route.route,
-        ago(route.attempted_ms, now),
-        ago(route.synced_ms, now),
-        moment(route.as_of_ms),
+        route.endpoint,
+        ago(route.last_attempt_ms, now),
+        ago(route.last_success_ms, now),
+        moment(route.data_as_of_ms),
         ago(route.next_due_ms, now),
         styled(moment(refused_until_ms), "yellow" if refused_until_ms else ""),
         styled(str(route.failures), "yellow" if route.failures else ""),
         styled(str(route.set_aside), "yellow" if route.set_aside else ""),
-        _reason(route, why or route.error),
+        _reason(route),
     ]
 
 
-def _reason(route: RouteStatus, reason: str | None) -> str:
+def _reason(route: CharacterRoute) -> str:
+    reason = route.why_stale or route.error
     if reason is None:
         return NONE
     # The messages of ESI's errors have the request's id already.
@@ -195,13 +173,14 @@ def _reason(route: RouteStatus, reason: str | None) -> str:
 @group.command()
 def refusals(limit: Limit = 50, json: Json = False) -> None:
     """Show the routes that ESI refuses, the last attempt first. Nothing is sent for them until their time is over."""
+    from ..health.characters import Refusal
     from ..store.route_status import read_refusals
 
     now = int(now_ms())
     with existing_database(settings()) as database:
         found = read_refusals(database, now, limit=limit, offset=0)
     if json:
-        print_json({"refusals": [_as_json(each) for each in found]})
+        print_json({"refusals": [Refusal.of(each).as_json() for each in found]})
         return
     rows = [
         [str(each.character_id), each.route, ago(each.until_ms, now), str(each.refusals), each.reason or NONE]
@@ -214,7 +193,6 @@ def refusals(limit: Limit = 50, json: Json = False) -> None:
 @group.command()
 def clear_refusals(character_id: CharacterId, route: RouteName = None, json: Json = False) -> None:
     """Let the routes that ESI refused be requested again, after the cause was corrected."""
-    from ..clock import SystemClock
     from ..esi import normalise
     from ..store import Logins
 

@@ -42,9 +42,9 @@ def _sift(check: Check, rows: Sequence[Any]) -> tuple[list[Any], list[SetAside]]
             kept.append(row)
             continue
         # What somebody typed must not cost the row in which it is.
-        mended = repaired(row) if problem.endswith(UNSTORABLE) else row
-        remaining = check(mended)
+        repaired_row = repaired(row) if problem.endswith(UNSTORABLE) else row
+        remaining = check(repaired_row)
         if remaining is None:
-            kept.append(mended)
+            kept.append(repaired_row)
         set_aside.append(SetAside(row, remaining or problem, is_stored=remaining is None))
     return kept, set_aside

@@ -31,7 +31,7 @@ from ..scheduler import status
 from ..scheduler.changes import ScheduleState
 from ..store import Store
 from ..store.route_status import count_late, count_refusals
-from ..store.set_aside import SetAsideRows
+from ..store.set_aside import SetAsideRows, set_aside_now
 from .esi_families import data_families, limits_families
 from .queue_families import queue_families
 from .stale_routes import moment
@@ -76,6 +76,7 @@ def families_of_database(store: Store, clock: Clock) -> Iterable[Metric]:
             count_refusals(store.database, now.now_ms),
             store.logins.count_rejected_since(now.now_ms - _DAY_MS),
         ),
+        set_aside_family(set_aside_now(store.database)),
     ]
 
 
@@ -143,7 +144,8 @@ def set_aside_family(found: Iterable[SetAsideRows]) -> Metric:
     """Return how many rows of the current documents are set aside, by route."""
     family = gauge("nomad_set_aside_rows", "Rows of the current documents that could not be stored.", "dataset")
     for each in found:
-        family.add_metric([each.route], each.rows)
+        route = ROUTES.get(each.route)
+        family.add_metric([each.route if route is None else route.dataset], each.rows)
     return family
 
 

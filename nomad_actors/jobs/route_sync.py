@@ -250,7 +250,7 @@ class RouteSync:
             asked_ms=known.asked_ms,
             changes=changes,
             pages=response.pages,
-            came_online=known.offline_since_ms is not None and _says_online(route, response),
+            came_online=known.offline_since_ms is not None and _is_online(route, response),
         )
 
     def _copy_to_cache(self, known: _Known, response: EsiResponse) -> None:
@@ -329,7 +329,7 @@ def _check_scopes(known: _Known) -> None:
         )
 
 
-def _says_online(route: Route, response: EsiResponse) -> bool:
+def _is_online(route: Route, response: EsiResponse) -> bool:
     return route.name == ONLINE and isinstance(response.body, dict) and response.body.get("online") is True
 
 

@@ -137,7 +137,7 @@ def test_the_list_begins_with_what_needs_attention(
     assert listed["total"] == 5
     by_id = {each["characterId"]: each for each in listed["characters"]}
     assert by_id[-1]["state"] == "sold"
-    assert by_id[good]["oldestData"] == store.documents.state(good, WALLET.name).as_of_ms  # type: ignore[union-attr]
+    assert by_id[good]["oldestDataMs"] == store.documents.state(good, WALLET.name).as_of_ms  # type: ignore[union-attr]
     assert (by_id[refused]["refused"], by_id[refused]["failing"], by_id[good]["refused"]) == (1, 1, 0)
     assert [each["characterId"] for each in nomad_json("characters", "--state", "sold")["characters"]] == [-1]
     assert "2h ago" in nomad("characters", "--name", str(good)).stdout
@@ -149,7 +149,7 @@ def test_one_character_is_shown_with_the_truth_about_each_route(
     nomad: Nomad, nomad_json: Callable[..., Any], store: Store, cache: EsiCache, logged_in: Callable[..., int]
 ) -> None:
     character_id = logged_in(0, scopes=["esi-wallet.read_character_wallet.v1"])
-    assert "No route was ever requested." in nomad("characters", "show", str(character_id)).stdout
+    assert "nobody has requested it yet" in nomad("characters", "show", str(character_id)).stdout
     answered(store, cache, character_id, SHIP)
     until_ms = now_ms() + DAY_MS
     store.documents.save_failure(
@@ -159,12 +159,12 @@ def test_one_character_is_shown_with_the_truth_about_each_route(
     for expected in ("ESI answered 403 (request r-403)", "missing", "esi-mail.read_mail.v1", "REFUSED UNTIL"):
         assert expected in result.stdout, result.stdout
     shown = nomad_json("characters", "show", str(character_id))
-    routes = {each["route"]: each for each in shown["routes"]}
+    routes = {each["endpoint"]: each for each in shown["endpoints"]}
     wallet = routes[WALLET.name]
-    assert (wallet["error"], wallet["requestId"], wallet["refusedUntil"], wallet["synced"]) == (
+    assert (wallet["error"], wallet["requestId"], wallet["refusedUntilMs"], wallet["lastSuccessMs"]) == (
         *("ESI answered 403", "r-403", until_ms, None),
     )
-    assert routes[SHIP.name]["synced"] is not None
+    assert routes[SHIP.name]["lastSuccessMs"] is not None
     assert "esi-mail.read_mail.v1" in shown["missingScopes"]
     unknown = nomad("characters", "show", "-7")
     assert (unknown.exit_code, "character -7 never logged in" in unknown.stderr) == (3, True)
@@ -177,7 +177,7 @@ def test_refusals_are_listed_and_cleared_for_all_routes_or_one(
     character_id = logged_in()
     for route in (WALLET, SHIP):
         store.documents.save_failure(character_id, route.name, error="403", refused_until_ms=now_ms() + DAY_MS)
-    assert {each["route"] for each in nomad_json("characters", "refusals")["refusals"]} == {WALLET.name, SHIP.name}
+    assert {each["endpoint"] for each in nomad_json("characters", "refusals")["refusals"]} == {WALLET.name, SHIP.name}
     one = nomad("characters", "clear-refusals", str(character_id), "--route", f"/latest/characters/{character_id}/ship")
     assert one.output == f"1 refusal of character {character_id} cleared.\n"
     assert WALLET.name in nomad("characters", "refusals").stdout

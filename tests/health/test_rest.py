@@ -199,4 +199,4 @@ def test_the_command_reports_rows_that_were_set_aside(access: QueueAccess) -> No
         for reason in ("is null and not an object", "id is beyond 64 bits")
     ]
     assert "set_aside_rows" in found.remedy
-    assert [(each.labels, each.value) for each in samples] == [({"dataset": journal.name}, 2)]
+    assert [(each.labels, each.value) for each in samples] == [({"dataset": journal.dataset}, 2)]

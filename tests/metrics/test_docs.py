@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import promql_parser
 
 from nomad_actors.broker.client.server import ServerFacts
 from nomad_actors.broker.endings import Outcome
+from nomad_actors.clock import SystemClock
 from nomad_actors.esi.limits import LimitsState
-from nomad_actors.health.esi_families import data_families, limits_families
+from nomad_actors.health.esi_families import limits_families
 from nomad_actors.health.queue_families import queue_families
-from nomad_actors.health.scrape import database_families, schedule_families, server_families, set_aside_family
+from nomad_actors.health.scrape import families_of_database, schedule_families, server_families
 from nomad_actors.metrics.definitions import (
     ESI_ERROR_LIMIT_REMAINING,
     REGISTRY,
@@ -21,6 +23,7 @@ from nomad_actors.metrics.definitions import (
 )
 from nomad_actors.metrics.exposition import ScrapeCollector
 from nomad_actors.scheduler.status import SchedulerSnapshot
+from nomad_actors.store import Store
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
@@ -37,18 +40,19 @@ NO_LIMITS = LimitsState(
 )
 
 
-def exported() -> set[str]:
+def exported(store: Store) -> set[str]:
     collected = [REGISTRY, SCHEDULER, ScrapeCollector({}), ESI_ERROR_LIMIT_REMAINING]
     families = [family for each in collected for family in each.collect()]
     families += [*queue_families([], {}, {}), *schedule_families(SchedulerSnapshot([], [], 0))]
-    families += [*server_families(ServerFacts(0, 0)), *database_families({}, {}, 0), set_aside_family([])]
-    families += [*limits_families(NO_LIMITS, None, 0), *data_families({}, {}, 0)]
+    families += [*server_families(ServerFacts(0, 0)), *families_of_database(store, SystemClock())]
+    families += limits_families(NO_LIMITS, None, 0)
     suffix = {"counter": "_total", "info": "_info"}
     return {f.name + suffix.get(f.type, "") for f in families if f.name.startswith("nomad_")}
 
 
-def test_the_page_has_each_metric_and_no_other():
-    assert set(re.findall(r"^\| `(nomad_\w+)` \|", PAGE, re.MULTILINE)) == exported()
+def test_the_page_has_each_metric_and_no_other(tmp_path: Path) -> None:
+    with contextlib.closing(Store(f"sqlite:///{tmp_path}/n.db", cipher=None, clock=SystemClock())) as store:
+        assert set(re.findall(r"^\| `(nomad_\w+)` \|", PAGE, re.MULTILINE)) == exported(store)
 
 
 def test_the_page_has_each_outcome():

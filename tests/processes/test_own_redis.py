@@ -135,7 +135,7 @@ def test_the_error_while_it_is_stopped_contains_its_address(
     at = lines.index("→ make run")
     assert lines[at + 1].startswith(f"starts the Redis that {tmp_path / OWN_REDIS} is the address of")
     (unmade,) = [line for line in lines if "because Redis cannot be used now" in line]
-    assert unmade.startswith("unknown 8 checks ")
+    assert unmade.startswith("unknown 9 checks ")
 
 
 def test_settings_know_whether_an_address_was_given(tmp_path: Path) -> None:
