@@ -2,7 +2,7 @@
 
 NomadError
 ├── SettingsError            an environment variable is wrong
-├── WrongValue               the value of one is; says why without repeating it
+├── WrongValue               an invalid value that may be secret; the message does not repeat it
 ├── BadInput                 a caller's value is refused; carries what is accepted
 │   ├── BadCursor            broker/client/finder.py
 │   ├── BadOption            broker/errors.py
@@ -18,7 +18,7 @@ NomadError
 ├── UnknownCharacter         nothing is known of this character
 ├── WrongState               the job's state does not allow the action
 │   └── QueueFull            broker/errors.py
-├── TryLater                 it can be had later; says when, and a job that meets it is deferred until then
+├── TryLater                 try again later; has the time, and its job is deferred until then
 │   ├── EsiUnavailable       esi/errors.py
 │   ├── NotSent              esi/errors.py
 │   ├── SsoMisconfigured     esi/errors.py

@@ -85,7 +85,7 @@ IdempotencyKey = Annotated[
 def list_jobs(queue: ThisQueue, query: JobsQuery) -> JobPage:
     """List a queue's jobs by state, job type, field values, fingerprint of the failure or time.
 
-    By a field or a fingerprint the newest come first, in a time that does not grow with the number of other jobs.
+    With a field or a fingerprint the newest jobs come first, and the time does not grow with the number of other jobs.
     Otherwise waiting jobs are in the order of their start, delayed jobs by due time, ended jobs newest first.
     """
     return page_of(queue, query, status=states_of(query) if query.status is None else "")

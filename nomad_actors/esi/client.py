@@ -115,7 +115,7 @@ class EsiClient:
     def _probe(self, reservation: Reservation) -> None:
         """Ask ESI whether it is back, on behalf of all requests that wait; raise `NotSent` if it is not.
 
-        If `/status` itself is broken, it never says: after some probes the request that was to wait is the probe.
+        If `/status` itself is broken it never answers: after three probes the request is sent as the probe.
         """
         if (fresh_for_ms := self._status.fresh_for_ms()) > 0:
             # Just after the last probe, a 503 of one host or a 420.

@@ -59,8 +59,8 @@ class ListingChanged(EsiUnavailable):
 class NotSent(EsiError, TryLater):
     """Raised instead of a request to ESI or SSO for which there is no room, or that a brake stops.
 
-    `cause` is the name of the brake, bucket or concurrency limit; `errors` is the old error limit, and `redis` a Redis
-    that does not answer.
+    `cause` is the name of the brake, bucket or concurrency limit; `errors` is the old error limit, `redis` a Redis that
+    does not answer, `flight` another job's refresh of the same route, `step` the end of a listing's step.
     """
 
     def __init__(self, message: str, *, cause: str, retry_after_seconds: float) -> None:

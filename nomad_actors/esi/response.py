@@ -14,7 +14,7 @@ from typing import Any
 from .routes import Route
 
 #: A request at the exact moment of expiry is too early: the clocks of ESI's hosts differ by seconds (evemon's
-#: observation). Freshness is longer by this, and what is scheduled keeps the same distance from it again.
+#: observation). Freshness is longer by this, and the next refresh waits as long again.
 SLACK_SECONDS = 2
 #: No route is fresh for longer than a day; an absurd header must not block requests for years.
 _MAX_FRESH_SECONDS = 7 * 86_400
@@ -55,7 +55,8 @@ class EsiResponse:
 
 
 def parse(content: bytes) -> Any:
-    """Return a body's JSON, with one strange value in it as a value that `checks` finds, and not as an error.
+    """Return a body as JSON; a value that cannot be represented becomes one that `checks` rejects, so that it does not
+    spoil the whole body.
 
     Raises `ValueError`, `RecursionError`.
     """

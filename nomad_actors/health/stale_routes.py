@@ -30,7 +30,9 @@ def moment(clock: Clock) -> Moment:
 def why_stale(
     route: Route, status: RouteStatus | None, character: CharacterStatus, brakes: Iterable[BrakeState], now: Moment
 ) -> str | None:
-    """Return why the data of `route` is not current, or None if it is: refreshed, and its next refresh not overdue."""
+    """Return why the data of `route` is not current, or None if it is current: it has data, ESI does not refuse it, and
+    its next refresh is not late.
+    """
     is_refused = status is not None and (status.refused_until_ms or 0) > now.now_ms
     has_data = status is not None and status.synced_ms is not None
     is_due = status is None or status.next_due_ms < now.late_before_ms

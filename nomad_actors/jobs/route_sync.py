@@ -43,7 +43,7 @@ from .token_keeper import TokenKeeper
 LASTING, LASTING_FAILURES = (200, 204, 500), 3
 #: Limits and downtime are not failures of the route; their brakes say when it is requested again.
 WEATHER = (420, 429, 503)
-#: How exactly it is saved when a route was last asked for: what is not is forgotten after weeks only.
+#: `asked_ms` is written at most this often: subscriptions end after weeks.
 _ASKED_STEP_MS = 3_600_000
 
 Outcome = Literal["fresh", "not_modified", "updated"]
@@ -168,7 +168,7 @@ class RouteSync:
             message = f"ESI refuses {known.route.name} of character {known.character_id}: {error}"
             raise self._refused(known, message, error) from error
         except NotSent as error:
-            # The brake or the bucket says why; only how far a listing is says this row.
+            # The limiter has the reason; a row is written only to show how far a listing has been read.
             if known.route.paging is not None:
                 self._save_failure(known, error, was_asked=False)
             raise

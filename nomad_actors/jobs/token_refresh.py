@@ -22,7 +22,7 @@ _SWEEP_MS, _DAY_MS = 7_200_000, 86_400_000
 
 
 class TokenRefreshPayload(CharacterPayload):
-    """One character's login; with `sweep`, every idle login that is due, which each is once a day."""
+    """One character's login; with `sweep`, every idle login that is due. Each is due once a day."""
 
 
 class TokenRefreshResult(Result):
@@ -104,7 +104,7 @@ TOKEN_REFRESH = JobType(
     schedules=(
         Schedule(
             name=NAME,
-            description="Keep idle logins alive and find the dead ones, each once a day, every two hours",
+            description="Every two hours: refresh the idle logins whose daily turn it is, and find the dead ones",
             expression=CRON_EXPRESSIONS["EVERY_2_HOURS"],
             # Spread over most of the two hours, so that SSO is never asked for all logins at once.
             data={"sweep": True, "spread_seconds": 6_600},

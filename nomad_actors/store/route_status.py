@@ -29,7 +29,7 @@ _LOGIN, _ROUTES, _NOTHING = range(3)
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """The time of reading, and what it makes of the routes: late if due before, polled if requested since."""
+    """When the routes are read, and before and since which times a route counts as late and as polled."""
 
     now_ms: int
     late_before_ms: int

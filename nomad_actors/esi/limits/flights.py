@@ -12,7 +12,8 @@ from ..routes import Route
 from .keys import key
 from .limiter import Limiter
 
-#: Longer than a job may run; the same job continues its own flight after its worker was killed.
+#: Longer than one refresh: the wait for a token (45 s), a listing's step (20 s) and its last request (35 s). The same
+#: job continues its own flight after its worker was killed.
 _FLIGHT_MS = 130_000
 #: When a job looks again whether the other one has finished.
 _BUSY_SECONDS = 2.0
