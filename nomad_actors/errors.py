@@ -8,11 +8,11 @@ NomadError
 │   ├── BadOption            broker/errors.py
 │   ├── KeyReused            broker/errors.py
 │   ├── BadPayload
+│   ├── UnknownBrake
 │   └── UnknownName          says the nearest names
 │       ├── UnknownQueue
 │       ├── UnknownJobType
 │       ├── UnknownSchedule
-│       ├── UnknownBrake
 │       └── UnknownState
 ├── JobNotFound              no such job or bulk operation in this queue
 ├── UnknownCharacter         nothing is known of this character
@@ -24,7 +24,8 @@ NomadError
 │   ├── SsoMisconfigured     esi/errors.py
 │   ├── SsoUnavailable       esi/errors.py
 │   ├── LoginInDoubt         jobs/token_keeper.py
-│   └── RefreshBusy          jobs/token_keeper.py
+│   ├── RefreshBusy          jobs/token_keeper.py
+│   └── OwnerChanged         store/documents.py
 ├── Unavailable              Redis or the database does not answer
 │   ├── RedisUnavailable     broker/errors.py
 │   │   └── WrongKeyType
@@ -46,6 +47,7 @@ NomadError
 │   ├── DeadLogin
 │   ├── SsoMisconfigured
 │   └── SsoUnavailable
+├── Unanswered               esi/transport.py
 ├── UndecryptableToken       store/cipher.py
 ├── UnexpectedRow            store/history/rows.py
 ├── LoginChanged             store/logins.py
@@ -168,11 +170,16 @@ class UnknownSchedule(UnknownName):
     http_status, exit_code = HTTPStatus.NOT_FOUND, ExitCode.NOT_FOUND
 
 
-class UnknownBrake(UnknownName):
+class UnknownBrake(BadInput):
     """Raised for the name of a brake that is not in force."""
 
-    kind = "brake"
     http_status, exit_code = HTTPStatus.NOT_FOUND, ExitCode.NOT_FOUND
+
+    def __init__(self, name: str, in_force: Iterable[str]) -> None:
+        names = sorted(in_force)
+        super().__init__(
+            f"brake {safe_repr(name, 200)} is not in force (in force: {', '.join(names) or 'none'})", accepted=names
+        )
 
 
 class UnknownState(UnknownName):

@@ -94,7 +94,7 @@ def _logins(table: Table) -> Alert:
         summary="SSO rejects many logins.",
         description="""
         SSO began to reject {{ $value }} logins within a day. See what it says:
-        nomad jobs token-refresh --status failed,delayed
+        nomad jobs esi-refresh --status delayed
         """,
     )
 

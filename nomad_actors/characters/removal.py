@@ -94,7 +94,8 @@ class CharacterRemover:
         """Remove everything; a token that cannot be revoked at SSO does not stop that."""
         revoked, problem = self._revoke(character_id)
         rows = delete_rows(self._store.database, character_id)
-        self._unsaved_tokens.drop(character_id)
+        for tokens in (self._unsaved_tokens, UnsavedTokens(self._limiter.client, "doubtful")):
+            tokens.drop(character_id)
         jobs, running = self._remove_jobs(character_id)
         documents = self._clean_cache(character_id, dry_run=False)
         lift_brakes(self._limiter, [character_id])
@@ -114,7 +115,8 @@ class CharacterRemover:
             login = self._store.logins.get(character_id)
             if login is None:
                 return None, None
-            self._sso.revoke(login.refresh_token)
+            sealed = self._unsaved_tokens.get(character_id, login.refresh_token)
+            self._sso.revoke(login.refresh_token if sealed is None else self._store.logins.unseal(character_id, sealed))
         except Unavailable:
             raise
         except NomadError as error:

@@ -45,8 +45,8 @@ def lift(name: Annotated[str, typer.Argument(metavar="BRAKE")], yes: Yes = False
         if name not in brakes:
             raise UnknownBrake(name, brakes)
         confirm(
-            f"Lift {name} ({brakes[name].reason})? {_stopped_by(name).capitalize()} is sent at once. If the cause is "
-            "not gone, CCP may count that against you; the next failure sets the brake again.",
+            f"Lift {name} ({brakes[name].reason})? It stops {_stopped_by(name)}. Requests start again slowly. If the "
+            "cause is not gone, CCP may count them against you; the next failure sets the brake again.",
             yes=yes,
         )
         with audited(settings(), "POST", "esi", "brakes", name, "lift"):

@@ -191,15 +191,15 @@ def _json(route: Route, reply: Reply, request_id: str | None) -> Any:
     try:
         body = parse(reply.content)
     except (ValueError, RecursionError):
-        problem = "is not JSON"  # A proxy's page, or a truncated response.
+        problem = "it is not JSON"  # A proxy's page, or a truncated response.
     else:
         problem = None if isinstance(route.shape, ListOf) and type(body) is list else route.shape(body)
         is_error = isinstance(body, dict) and "error" in body
         if not is_error and (problem is None or problem.endswith(UNSTORABLE)):
             return body
-        problem = problem or "is an error"
+        problem = problem or "it is an error"
     raise EsiUnavailable(
-        f"ESI's response for {route.name} is not what the route has: {problem}",
+        f"ESI's response for {route.name} cannot be used: {problem}",
         status=reply.status,
         request_id=request_id,
     )

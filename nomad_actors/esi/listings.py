@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ..clock import Clock
 from ..errors import TryLater
-from .checks import integer
+from .checks import ListOf, integer
 from .errors import EsiRefused, EsiUnavailable, ListingChanged, StepEnded
 from .response import EsiResponse
 from .routes import Route
@@ -176,7 +176,9 @@ class Listing:
 
     def _check_time_left(self, first: HeldPage) -> None:
         left_ms = first.fresh_until_ms - self._clock.now_ms()
-        if left_ms >= (BEGIN_SECONDS + first.pages * PAGE_SECONDS) * 1000:
+        needed_ms = (BEGIN_SECONDS + first.pages * PAGE_SECONDS) * 1000
+        # A listing that is never fresh for so long must begin all the same.
+        if left_ms >= needed_ms or self._route.cache_seconds * 1000 < needed_ms:
             return
         raise ListingChanged(
             f"{self._route.name} is not begun {left_ms / 1000:.0f} s before its {first.pages} pages change; "
@@ -214,6 +216,13 @@ class Listing:
                 request_id=response.request_id,
             )
         self._lowest(rows, key)
+        if parameter == "from_id" and not any(_has_id(row, key) and row[key] == oldest for row in rows):
+            # ESI repeats the row that was requested; without it, this is no end of the listing.
+            self._held.discard()
+            raise ListingChanged(
+                f"{self._route.name} changed while it was read: {key} {oldest} is no longer there; it is read anew",
+                request_id=response.request_id,
+            )
         self._add(read + 1, response)
         return rows
 
@@ -293,7 +302,13 @@ class Listing:
             raise EsiUnavailable(
                 f"ESI's response for {self._route.name} has no row with {key}", status=200, request_id=self._request_id
             )
-        return min((_id(row, key) for row in rows if _has_id(row, key)), default=float("inf"))
+        # A row that is wrong otherwise may have a wrong id too, which would skip the rows before it.
+        known = [row for row in rows if _has_id(row, key)]
+        good = [row for row in known if self._is_good(row)]
+        return min((_id(row, key) for row in good or known), default=float("inf"))
+
+    def _is_good(self, row: Any) -> bool:
+        return not isinstance(self._route.shape, ListOf) or self._route.shape.each(row) is None
 
     def _seconds_until(self, at_ms: int) -> float:
         # Jobs are delayed by real time; a stopped clock says nothing about it.

@@ -27,7 +27,7 @@ def sifted(route: Route, response: EsiResponse) -> EsiResponse:
     if set_aside and not kept:
         what = f"none of its {len(body)} rows can be stored; the first: " if isinstance(shape, ListOf) else ""
         raise EsiUnavailable(
-            f"ESI's response for {route.name} is not what the route has: {what}{set_aside[0].reason}",
+            f"ESI's response for {route.name} cannot be used: {what}{set_aside[0].reason}",
             status=response.status,
             request_id=response.request_id,
         )

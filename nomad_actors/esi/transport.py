@@ -16,6 +16,8 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from ..errors import NomadError
+
 #: For connecting and for a response. ESI's own inner timeout is 10 s (CCP's incident report of 2025-02-26).
 TIMEOUTS_SECONDS = (5, 30)
 POOL_SIZE = 32
@@ -34,7 +36,7 @@ class Reply:
     token: str = field(repr=False)
 
 
-class Unanswered(Exception):
+class Unanswered(NomadError):
     """Raised for a request without a response; `is_unreachable` if there was no connection at all.
 
     It names the kind of error only: its cause may quote the request, which contains the token.

@@ -90,7 +90,7 @@ def data(installation: Installation) -> Iterator[Finding]:
 def _rejected(count: int) -> Iterator[Finding]:
     if count >= thresholds.ESI.rejected_logins:
         cause = f"SSO began to reject {counted(count, 'login')} within a day"
-        fix = "nomad jobs token-refresh --status failed,delayed\nshows what SSO says"
+        fix = "nomad jobs esi-refresh --status delayed\nshows what SSO says"
         yield Finding("logins", Severity.WARNING, cause, fix, runbook="NomadLoginsDying")
 
 

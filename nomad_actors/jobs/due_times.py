@@ -16,19 +16,28 @@ _RESTS_AFTER_MS, _REST_FACTOR = 86_400_000, 10
 REFUSED_MS, REFUSED_MAX_MS = 3_600_000, 7 * 86_400_000
 
 
-def as_of_ms(route: Route, response: EsiResponse, *, now_ms: int, stored_ms: int | None = None) -> int:
+def as_of_ms(
+    route: Route,
+    response: EsiResponse,
+    *,
+    now_ms: int,
+    stored_ms: int | None = None,
+    stored_last_modified: str | None = None,
+) -> int:
     """Return when the response's data was true: `Last-Modified`, else the start of its freshness.
 
-    A not-modified response may repeat the old `Last-Modified` although ESI has just compared the data. A response
-    without `Last-Modified` is never older than the stored one of `stored_ms`: its freshness may just be shorter.
+    A not-modified response may repeat the old `Last-Modified` although ESI has just compared the data. A response is
+    older than the stored one of `stored_ms` only if its `Last-Modified` is: freshness may just have become shorter, and
+    a 304 has perhaps come from a host that did not know of a change yet.
     """
     freshness_began_ms = response.fresh_until_ms - route.cache_seconds * 1000
-    modified = http_date(response.last_modified)
-    if modified is None:
-        found_ms = max(freshness_began_ms, stored_ms or 0)
-    else:
+    modified, stored_modified = http_date(response.last_modified), http_date(stored_last_modified)
+    found_ms = freshness_began_ms
+    if modified is not None:
         modified_ms = int(modified.timestamp() * 1000)
         found_ms = max(modified_ms, freshness_began_ms) if response.not_modified else modified_ms
+    if modified is None or stored_modified is None or modified >= stored_modified:
+        found_ms = max(found_ms, stored_ms or 0)
     return min(found_ms, now_ms)
 
 

@@ -14,8 +14,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from .. import queues
+from ..broker.errors import QueueFull
 from ..errors import BadInput
 from ..esi import GROUPS, ROUTES, Route, normalise
+from ..esi.limits.brakes import ESI, SSO, TOKENS
+from ..logs import get_logger
 from ..logs.foreign_text import safe_repr, safe_str
 from ..queues import AddedJob, NewJob
 from ..queues.job_type import JobType, Result
@@ -39,8 +42,13 @@ LATE_MS = 60_000
 REQUEUE_MS = 3_600_000
 #: The most jobs that one sweep adds; the rest is added by the next one.
 SWEEP_LIMIT = 50_000
+_SWEEP_STEP = 1_000
+#: While one of these brakes is in force, all jobs are deferred.
+_STOPS_ALL = (ESI, SSO, TOKENS)
 _SCHEDULE = "schedule"
 _NUMBER = re.compile(r"/characters/(\d+)")
+
+logger = get_logger("esi-refresh-job")
 
 
 class EsiRefreshPayload(CharacterPayload):
@@ -121,7 +129,7 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
         services.store.documents.save_requested(payload.character, payload.route.name, due_ms=due_ms, priority=priority)
         _add_next(payload, services, due_ms, priority)
     elif _is_subscribed(synced.asked_ms, services):
-        _add_next(payload, services, synced.next_due_ms)
+        _add_next(payload, services, synced.next_due_ms, Priority(synced.due_priority or Priority.NORMAL))
     if synced.came_online:
         _add_rested(payload, services)
     return EsiRefreshResult(
@@ -163,50 +171,60 @@ def _add_next(
 ) -> None:
     """Add the job of the next refresh in place of any that waits: the newest result knows best when it is due."""
     delay_ms = max(due_ms - services.clock.now_ms(), 0)
-    job = _scheduled_job(payload.character, payload.user_id, payload.route.name, priority, delay_ms, replace=True)
-    queues.add_jobs([job])
+    try:
+        queues.add_jobs([_scheduled_job(payload.character, payload.user_id, payload.route.name, priority, delay_ms)])
+    except QueueFull as error:
+        logger.warning("the next refresh is left to the sweep", route=payload.route.name, error=str(error))
 
 
 def _add_rested(payload: EsiRefreshPayload, services: Services) -> None:
     """Bring forward the routes that were requested less often while the player was offline."""
-    rested = [route.name for route in ROUTES.values() if route.rests_offline and route != payload.route]
-    states = [services.store.documents.state(payload.character, name) for name in rested]
-    jobs = [
-        _scheduled_job(payload.character, payload.user_id, state.route, Priority.NORMAL, 0, replace=True)
-        for state in states
-        if state is not None and _is_subscribed(state.asked_ms, services)
-    ]
-    if jobs:
-        queues.add_jobs(jobs)
+    for route in ROUTES.values():
+        state = services.store.documents.state(payload.character, route.name) if route.rests_offline else None
+        if state is not None and route != payload.route and _is_subscribed(state.asked_ms, services):
+            due_ms = (state.synced_ms or 0) + route.interval_seconds * 1000
+            services.store.documents.save_requested(payload.character, route.name, due_ms=due_ms)
+            _add_next(payload.model_copy(update={"endpoint": route.name}), services, due_ms)
 
 
 def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
-    """Add the jobs that are missing: because Redis was lost, a job failed, or a player has logged in again."""
+    """Add the jobs that are missing: because Redis was lost, a job failed, or a player has logged in again.
+
+    A job that waits for a later time is replaced: it does not know that its route is due by now.
+    """
+    if any(brake.name in _STOPS_ALL for brake in services.limiter.state().brakes):
+        # Deferred jobs come back when it ends; theirs are not missing.
+        return 0
     now_ms = services.clock.now_ms()
-    documents = services.store.documents
-    overdue = documents.overdue(
+    overdue = services.store.documents.overdue(
         due_before_ms=now_ms - LATE_MS,
         asked_since_ms=now_ms - SUBSCRIPTION_MS,
         queued_before_ms=now_ms - REQUEUE_MS,
         limit=SWEEP_LIMIT,
     )
-    allowed = [each for each in overdue if _allowed(each)]
-    if not allowed:
-        return 0
-    jobs = [
-        _scheduled_job(
-            each.character_id,
-            each.user_id,
-            each.route,
-            Priority.NORMAL if each.priority is None else Priority(each.priority),
-            payload.delay_ms(NAME, each.character_id, each.route),
-            replace=False,
-        )
-        for each in allowed
-    ]
-    added = queues.add_jobs(jobs)
-    documents.save_queued(allowed)
-    return sum(job.new for job in added)
+    # Those without the scope are noted too, so that the next sweep finds others.
+    services.store.documents.save_queued(each for each in overdue if not _allowed(each))
+    added, allowed = 0, [each for each in overdue if _allowed(each)]
+    for at in range(0, len(allowed), _SWEEP_STEP):
+        part = allowed[at : at + _SWEEP_STEP]
+        try:
+            queues.add_jobs([_missing_job(payload, each) for each in part])
+        except QueueFull as error:
+            logger.warning("not all missing refreshes could be added", error=str(error))
+            break
+        services.store.documents.save_queued(part)
+        added += len(part)
+    return added
+
+
+def _missing_job(payload: EsiRefreshPayload, due: OverdueRoute) -> NewJob:
+    return _scheduled_job(
+        due.character_id,
+        due.user_id,
+        due.route,
+        Priority(due.priority or Priority.NORMAL),
+        payload.delay_ms(NAME, due.character_id, due.route),
+    )
 
 
 def _allowed(due: OverdueRoute) -> bool:
@@ -214,9 +232,7 @@ def _allowed(due: OverdueRoute) -> bool:
     return route is not None and due.scopes.issuperset(route.scopes)
 
 
-def _scheduled_job(
-    character_id: int, user_id: int | None, route: str, priority: Priority, delay_ms: int, *, replace: bool
-) -> NewJob:
+def _scheduled_job(character_id: int, user_id: int | None, route: str, priority: Priority, delay_ms: int) -> NewJob:
     return NewJob(
         queue=QUEUE,
         job_type=NAME,
@@ -226,7 +242,7 @@ def _scheduled_job(
         requested_by=_SCHEDULE,
         unique_key=f"{character_id}{route}",
         unique_until="start",
-        unique_replace=replace,
+        unique_replace=True,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Literal, NoReturn
 import redis
 
 from ..broker.errors import PermanentError
-from ..errors import NomadError, Unavailable
+from ..errors import NomadError, TryLater, Unavailable
 from ..esi import (
     Copy,
     EsiError,
@@ -35,7 +35,7 @@ from ..esi.sifting import sifted
 from ..logs import get_logger
 from ..queues.current_job import current_job
 from ..store import EVERYTHING, ONLINE, Changes, Character, Login, RouteState, Window
-from .due_times import as_of_ms, next_due_ms, refused_ms, trouble_seconds
+from .due_times import SLACK_MS, as_of_ms, next_due_ms, refused_ms, trouble_seconds
 from .services import Services
 from .token_keeper import TokenKeeper
 
@@ -45,6 +45,8 @@ LASTING, LASTING_FAILURES = (200, 204, 500), 3
 WEATHER = (420, 429, 503)
 #: `asked_ms` is written at most this often: subscriptions end after weeks.
 _ASKED_STEP_MS = 3_600_000
+#: What was stored later than now was stored with a wrong clock.
+_CLOCK_ERROR_MS = 60_000
 
 Outcome = Literal["fresh", "not_modified", "updated"]
 
@@ -73,6 +75,8 @@ class Synced:
     pages: int = 0
     #: The player was offline and is online.
     came_online: bool = False
+    #: How urgent the next refresh is, if a user asked for it.
+    due_priority: int | None = None
 
     @property
     def sent(self) -> bool:
@@ -138,10 +142,17 @@ class RouteSync:
             known = self._read(character_id, route)
             if asked:
                 known = self._save_asked(known)
-            fresh_until_ms = _fresh_until_ms(known.state, route, within_interval=within_interval)
-            if known.state is not None and self._services.clock.now_ms() < fresh_until_ms:
-                changes = self._catch_up(known.state, window)
-                return Synced("fresh", fresh_until_ms, known.state.next_due_ms, known.asked_ms, changes)
+            now_ms = self._services.clock.now_ms()
+            fresh_until_ms = _fresh_until_ms(known.state, route, now_ms=now_ms, within_interval=within_interval)
+            if known.state is not None and now_ms < fresh_until_ms:
+                return Synced(
+                    outcome="fresh",
+                    fresh_until_ms=fresh_until_ms,
+                    next_due_ms=max(known.state.next_due_ms, fresh_until_ms + SLACK_MS),
+                    asked_ms=known.asked_ms,
+                    changes=self._catch_up(known, known.state, window),
+                    due_priority=known.state.due_priority,
+                )
             self._check_refusal(known)
             _check_scopes(known)
             return self._refresh(known, window, known.copy(in_full=in_full), for_user)
@@ -167,23 +178,24 @@ class RouteSync:
         except EsiRefused as error:
             message = f"ESI refuses {known.route.name} of character {known.character_id}: {error}"
             raise self._refused(known, message, error) from error
+        except EsiUnavailable as error:
+            self._save_trouble(known, error)
+            raise
         except NotSent as error:
             # The limiter has the reason; a row is written only to show how far a listing has been read.
             if known.route.paging is not None:
                 self._save_failure(known, error, was_asked=False)
             raise
-        except SsoError as error:
+        except (SsoError, TryLater) as error:
             self._save_failure(known, error, was_asked=False)
-            raise
-        except EsiUnavailable as error:
-            self._save_trouble(known, error)
             raise
         return self._save(known, response, window)
 
-    def _catch_up(self, state: RouteState, window: Window) -> Changes:
+    def _catch_up(self, known: _Known, state: RouteState, window: Window) -> Changes:
         if state.rows_complete:
             return Changes()
-        return self._documents.catch_up(state.character_id, state.route, window=window)
+        owner_hash = known.character.owner_hash
+        return self._documents.catch_up(state.character_id, state.route, window=window, owner_hash=owner_hash)
 
     def _fetch(self, known: _Known, copy: Copy, for_user: bool) -> EsiResponse:
         get = self._request(known, copy, for_user)
@@ -236,12 +248,26 @@ class RouteSync:
             now_ms=now_ms,
             offline_since_ms=known.offline_since_ms,
         )
-        stored_ms = known.state.as_of_ms if known.state is not None else None
-        true_ms = as_of_ms(route, response, now_ms=now_ms, stored_ms=stored_ms)
+        state = known.state
+        true_ms = as_of_ms(
+            route,
+            response,
+            now_ms=now_ms,
+            stored_ms=None if state is None else state.as_of_ms,
+            stored_last_modified=None if state is None else state.last_modified,
+        )
         save = self._documents.save
         if response.not_modified and known.state is not None:
             save = functools.partial(self._documents.renew, rows_complete=known.state.rows_complete)
-        changes = save(known.character_id, route.name, response, as_of_ms=true_ms, next_due_ms=due_ms, window=window)
+        changes = save(
+            known.character_id,
+            route.name,
+            response,
+            as_of_ms=true_ms,
+            next_due_ms=due_ms,
+            window=window,
+            owner_hash=known.character.owner_hash,
+        )
         self._copy_to_cache(known, response)
         return Synced(
             outcome="not_modified" if response.not_modified else "updated",
@@ -333,8 +359,9 @@ def _is_online(route: Route, response: EsiResponse) -> bool:
     return route.name == ONLINE and isinstance(response.body, dict) and response.body.get("online") is True
 
 
-def _fresh_until_ms(state: RouteState | None, route: Route, *, within_interval: bool) -> int:
-    if state is None or state.synced_ms is None:
+def _fresh_until_ms(state: RouteState | None, route: Route, *, now_ms: int, within_interval: bool) -> int:
+    if state is None or state.synced_ms is None or state.synced_ms > now_ms + _CLOCK_ERROR_MS:
         return 0
-    ours_ms = state.synced_ms + route.interval_seconds * 1000 if within_interval else 0
+    # A user's request may have made it due before our interval ends.
+    ours_ms = min(state.synced_ms + route.interval_seconds * 1000, state.next_due_ms) if within_interval else 0
     return max(state.fresh_until_ms or 0, ours_ms)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..clock import Clock
+from ..errors import TryLater
 from . import history
 from .database import Database
 from .history import EVERYTHING, Changes, Window
@@ -23,6 +24,7 @@ from .history.rows import to_ms
 from .invalid_rows import fits
 from .listing_pages import PAGES_HELD, delete_pages
 from .login_keys import ACTIVE
+from .ownership import is_other_owner
 from .schema import characters, documents, sync_state
 from .set_aside import save_set_aside
 from .upsert import upsert
@@ -76,6 +78,10 @@ class OverdueRoute:
     priority: int | None
 
 
+class OwnerChanged(TryLater):
+    """Raised if another owner has logged the character in since the request: the data belongs to the one before."""
+
+
 class Documents:
     """The documents of all characters and routes in `database`."""
 
@@ -108,6 +114,7 @@ class Documents:
         as_of_ms: int,
         next_due_ms: int,
         window: Window = EVERYTHING,
+        owner_hash: str | None = None,
     ) -> Changes:
         """Save the rows, the document and the validator of a new response in one transaction.
 
@@ -124,16 +131,18 @@ class Documents:
         }
         repaired = sum(row.is_stored for row in response.set_aside)
         set_aside = len(response.set_aside) - repaired
+        now_ms = self._clock.now_ms()
         with self._database.write() as connection:
+            _check_owner(connection, character_id, owner_hash)
             if response.pages > 1:
                 delete_pages(connection, character_id, route)
             changes = history.absorb(
                 connection, route, character_id, response.body, as_of_ms, window, is_complete=not set_aside
             )
             changes += Changes(set_aside=set_aside, repaired=repaired)
-            save_set_aside(connection, character_id, route, response.set_aside, self._clock.now_ms())
+            save_set_aside(connection, character_id, route, response.set_aside, now_ms)
             state = _state(connection, character_id, route)
-            if state is not None and state.as_of_ms is not None and state.as_of_ms > as_of_ms:
+            if state is not None and state.as_of_ms is not None and as_of_ms < min(state.as_of_ms, now_ms):
                 # From a host of ESI that is behind; it is as fresh as it says, so the next request comes later.
                 self._succeed(connection, character_id, route, response, next_due_ms, {})
                 return changes
@@ -145,7 +154,7 @@ class Documents:
                 "etag": response.etag,
                 "last_modified": response.last_modified,
                 "set_aside": set_aside,
-            } | ({"changed_ms": self._clock.now_ms()} if differs else {})
+            } | ({"changed_ms": now_ms} if differs else {})
             self._succeed(connection, character_id, route, response, next_due_ms, values)
             if route == ONLINE:
                 _save_presence(connection, character_id, response.body, as_of_ms)
@@ -161,12 +170,14 @@ class Documents:
         next_due_ms: int,
         window: Window = EVERYTHING,
         rows_complete: bool = False,
+        owner_hash: str | None = None,
     ) -> Changes:
         """Save that the last response is still valid at `as_of_ms`, with the resulting changes.
 
         With `rows_complete`, as in its `RouteState`, its document is not read. Raises `UnexpectedRow`, `Unavailable`.
         """
         with self._database.write() as connection:
+            _check_owner(connection, character_id, owner_hash)
             complete, changes = rows_complete, Changes()
             if not rows_complete:
                 complete, changes = _catch_up(connection, character_id, route, window)
@@ -178,12 +189,15 @@ class Documents:
             self._succeed(connection, character_id, route, response, next_due_ms, values)
         return changes
 
-    def catch_up(self, character_id: int, route: str, *, window: Window = EVERYTHING) -> Changes:
+    def catch_up(
+        self, character_id: int, route: str, *, window: Window = EVERYTHING, owner_hash: str | None = None
+    ) -> Changes:
         """Add the rows of the stored document that an earlier collection with dates left out.
 
         Raises `UnexpectedRow`, `Unavailable`.
         """
         with self._database.write() as connection:
+            _check_owner(connection, character_id, owner_hash)
             complete, changes = _catch_up(connection, character_id, route, window)
             _update(connection, character_id, route, {"rows_complete": complete})
         return changes
@@ -286,8 +300,9 @@ class Documents:
         """
         now_ms = self._clock.now_ms()
         rows = [{"of_character": each.character_id, "of_route": each.route, "queued_ms": now_ms} for each in routes]
-        with self._database.write() as connection:
-            connection.execute(_UPDATE, rows)
+        if rows:
+            with self._database.write() as connection:
+                connection.execute(_UPDATE, rows)
 
     def oldest_synced_ms(self) -> dict[str, int]:
         """Return for each route the oldest time of the last sync among active characters.
@@ -338,6 +353,22 @@ def _body(connection: Connection, character_id: int, route: str) -> Any:
         sa.select(documents.c.body_json).where(documents.c.character_id == character_id, documents.c.route == route)
     ).scalar_one_or_none()
     return None if text is None else json.loads(text)
+
+
+_OWNER = sa.select(characters.c.owner_hash).where(characters.c.character_id == sa.bindparam("of_character"))
+
+
+def _check_owner(connection: Connection, character_id: int, owner_hash: str | None) -> None:
+    """Raise `OwnerChanged` if the character has another owner than `owner_hash` (None: not known)."""
+    if owner_hash is None:
+        return
+    # Locked on PostgreSQL, so that a new owner's login waits for this transaction, or this one for that.
+    stored = connection.execute(_OWNER.with_for_update(read=True), {"of_character": character_id}).scalar()
+    if is_other_owner(stored or "", owner_hash):
+        raise OwnerChanged(
+            f"another owner has logged character {character_id} in meanwhile; its data is requested anew",
+            retry_after_seconds=1,
+        )
 
 
 def _save_presence(connection: Connection, character_id: int, body: Any, as_of_ms: int) -> None:

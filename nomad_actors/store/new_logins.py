@@ -53,7 +53,10 @@ def save_login(connection: Connection, login: NewLogin, tokens: dict[str, Any], 
 
 def forget_refusals(connection: Connection, character_id: int, now_ms: int, route: str | None = None) -> int:
     """Let the routes that ESI refused, or only `route`, be requested again; return their number."""
-    chosen = [sync_state.c.character_id == character_id, sync_state.c.refused_until_ms.is_not(None)]
+    own = sync_state.c.character_id == character_id
+    # What the sweep has added in vain is overdue again.
+    connection.execute(sa.update(sync_state).where(own).values(queued_ms=None))
+    chosen = [own, sync_state.c.refused_until_ms.is_not(None)]
     chosen += [] if route is None else [sync_state.c.route == route]
     change = sa.update(sync_state).where(*chosen).values(refused_until_ms=None, refusals=0, next_due_ms=now_ms)
     return connection.execute(change).rowcount

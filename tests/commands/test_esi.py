@@ -81,7 +81,7 @@ def test_a_brake_is_lifted_by_hand_and_that_is_in_the_audit_log(redis_url: str, 
     assert '"uid' in log
     unknown = shown(redis_url, "lift", "sso", "--yes", **environ)
     assert unknown.returncode == 3, unknown.stderr
-    assert "unknown brake 'sso'" in unknown.stderr
+    assert "brake 'sso' is not in force" in unknown.stderr
 
 
 def test_what_esi_said_of_its_limits_can_be_forgotten(redis_url: str) -> None:

@@ -150,6 +150,7 @@ def test_a_row_without_a_key_does_not_end_the_walk(
     pages = {
         "": [{"transaction_id": 9}, bad, {"transaction_id": 8}],
         "8": [{"transaction_id": 8}, {"transaction_id": 7}],
+        "7": [{"transaction_id": 7}],
     }
     scripted.script[TRANSACTIONS.path(7)] = lambda received: Reply(
         body=pages.get(received.query.get("from_id", ""), [])

@@ -66,3 +66,11 @@ def test_a_not_modified_response_is_as_old_as_the_start_of_its_freshness() -> No
 
 def test_data_is_never_from_the_future() -> None:
     assert as_of_ms(JOURNAL, RESPONSE, now_ms=NOW_MS - 5_000) == NOW_MS - 5_000
+
+
+def test_only_an_earlier_last_modified_makes_a_response_older_than_the_stored_one() -> None:
+    # A 304 has moved the stored time beyond the change that another host of ESI knew of already.
+    stored = {"stored_ms": NOW_MS + 10_000, "stored_last_modified": "Sat, 31 Oct 2026 00:00:00 GMT"}
+    assert as_of_ms(JOURNAL, RESPONSE, now_ms=NOW_MS + 20_000, **stored) == NOW_MS + 10_000
+    behind = replace(RESPONSE, last_modified="Fri, 30 Oct 2026 00:00:00 GMT")
+    assert as_of_ms(JOURNAL, behind, now_ms=NOW_MS + 20_000, **stored) < NOW_MS

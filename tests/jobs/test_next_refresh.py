@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ import sqlalchemy as sa
 
 from nomad_actors import queues
 from nomad_actors.broker import PermanentError
+from nomad_actors.broker.records.limits import Limits
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import TryLater
 from nomad_actors.esi import ROUTES, NotSent
@@ -29,6 +31,7 @@ from nomad_actors.jobs.esi_refresh import (
 from nomad_actors.jobs.services import Services
 from nomad_actors.queues.job import Job
 from nomad_actors.store import RouteState
+from nomad_actors.store.documents import OwnerChanged
 from sandbox.serve import SandboxServer
 
 WALLET = "/characters/{character_id}/wallet"
@@ -177,18 +180,132 @@ def test_after_redis_was_lost_the_sweep_adds_every_overdue_refresh_once(
     assert len(next_jobs(LOCATION, state="waiting")) == 1
 
 
-def test_the_sweep_adds_nothing_where_a_job_waits_or_the_scopes_do_not_allow_it(
+def test_the_sweep_adds_no_second_job_and_none_for_what_the_scopes_do_not_allow(
     refresh: Refresh, services: Services, seeded: dict[str, Any], advance: Advance
 ) -> None:
     refresh(WALLET, requested_by="user")
     refresh(LOCATION, requested_by="user")
     advance(10_000)
-    assert run(EsiRefreshPayload(sweep=True), services).enqueued == 0
+    # Their jobs wait for a later time than the one by which they are due now.
+    assert run(EsiRefreshPayload(sweep=True), services).enqueued == 2
     for route in (WALLET, LOCATION):
-        queues.get_queue("esi-refresh").remove(next_jobs(route)[0].id)
-    services.store.logins.save(**(seeded | {"scopes": [], "refresh_token": seeded["refresh_token"]}))
-    advance(4_000)
+        (job,) = next_jobs(route, state="waiting")
+        assert next_jobs(route) == []
+        queues.get_queue("esi-refresh").remove(job.id)
+    services.store.logins.save(**(seeded | {"scopes": []}))
     assert run(EsiRefreshPayload(sweep=True), services).enqueued == 0
+    services.store.logins.save(**seeded)
+    assert run(EsiRefreshPayload(sweep=True), services).enqueued == 2
+
+
+def test_the_sweep_reaches_routes_behind_many_that_the_scopes_do_not_allow(
+    refresh: Refresh, services: Services, monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis, advance: Advance
+) -> None:
+    monkeypatch.setattr("nomad_actors.jobs.esi_refresh.SWEEP_LIMIT", 2)
+    refresh(WALLET, requested_by="user")
+    redis_client.flushdb()
+    with services.store.database.write() as connection:
+        for number in range(3):
+            connection.execute(
+                sa.text(
+                    "INSERT INTO sync_state (character_id, route, rows_complete, failures, refusals, set_aside, "
+                    "next_due_ms, asked_ms) SELECT character_id, :route, rows_complete, 0, 0, 0, 1, asked_ms "
+                    "FROM sync_state WHERE route = :wallet"
+                ),
+                {"route": f"/an/old/route/{number}", "wallet": WALLET},
+            )
+    advance(1_000)
+    assert [run(EsiRefreshPayload(sweep=True), services).enqueued for _ in range(2)] == [0, 1]
+
+
+def test_the_sweep_adds_nothing_while_all_jobs_are_deferred(
+    refresh: Refresh, services: Services, redis_client: redis.Redis, advance: Advance
+) -> None:
+    refresh(WALLET, requested_by="user")
+    redis_client.flushdb()
+    advance(1_000)
+    services.limiter.brake(down("the game server is down"))
+    assert run(EsiRefreshPayload(sweep=True), services).enqueued == 0
+    services.limiter.lift("esi")
+    assert run(EsiRefreshPayload(sweep=True), services).enqueued == 1
+
+
+def test_a_full_queue_fails_neither_a_refresh_nor_the_sweep(
+    refresh: Refresh, services: Services, seeded: dict[str, Any], redis_client: redis.Redis, advance: Advance
+) -> None:
+    refresh(LOCATION, requested_by="user")
+    queues.get_queue("esi-refresh").set_limits(Limits(max_length=1))
+    assert refresh(WALLET, requested_by="user").sent
+    assert next_jobs() == []
+    advance(1_000)
+    assert run(EsiRefreshPayload(sweep=True), services).enqueued == 0
+    queues.get_queue("esi-refresh").set_limits(Limits())
+    assert run(EsiRefreshPayload(sweep=True), services).enqueued == 2
+
+
+def test_what_a_login_or_an_operator_lets_be_asked_again_is_asked_although_a_job_waits_for_later(
+    refresh: Refresh, services: Services, seeded: dict[str, Any], sandbox: SandboxServer, advance: Advance
+) -> None:
+    sandbox.fail("/characters/*/wallet", 403, times=2)
+    for _ in range(2):
+        with pytest.raises(PermanentError):
+            refresh(WALLET, requested_by="user")
+        advance(4_000)
+    assert due_in_seconds(next_jobs()[0]) > 7_000
+    services.store.logins.save(**seeded)
+    advance(100)
+    assert run(EsiRefreshPayload(sweep=True), services).enqueued == 1
+    assert (next_jobs(), len(next_jobs(state="waiting"))) == ([], 1)
+
+
+def test_a_refresh_that_a_user_asked_for_too_early_is_sent_when_freshness_ends(
+    refresh: Refresh, sandbox: SandboxServer, advance: Advance
+) -> None:
+    refresh(ATTRIBUTES, requested_by="system")
+    refresh(ATTRIBUTES, requested_by="user", skip_cache=True)
+    refresh(ATTRIBUTES, requested_by="system")
+    assert next_jobs(ATTRIBUTES)[0].opts.priority == 2
+    advance(due_in_seconds(next_jobs(ATTRIBUTES)[0]))
+    sandbox.parts.log.clear()
+    assert refresh(ATTRIBUTES, requested_by="schedule").sent
+    assert due_in_seconds(next_jobs(ATTRIBUTES)[0]) >= 3_600
+
+
+def test_a_fresh_copy_is_never_scheduled_for_the_past(refresh: Refresh, services: Services, advance: Advance) -> None:
+    refresh(ATTRIBUTES, requested_by="user")
+    with services.store.database.write() as connection:
+        connection.execute(sa.text("UPDATE sync_state SET next_due_ms = 1"))
+    assert refresh(ATTRIBUTES, requested_by="schedule").outcome == "fresh"
+    assert due_in_seconds(next_jobs(ATTRIBUTES)[0]) > 100
+
+
+def test_a_copy_from_a_time_to_come_is_not_fresh(refresh: Refresh, services: Services) -> None:
+    refresh(WALLET)
+    with services.store.database.write() as connection:
+        connection.execute(
+            sa.text(
+                "UPDATE sync_state SET synced_ms = synced_ms + 2592000000, as_of_ms = as_of_ms + 2592000000, "
+                "fresh_until_ms = fresh_until_ms + 2592000000"
+            )
+        )
+    assert refresh(WALLET).sent
+    assert refresh(WALLET).outcome == "fresh"
+
+
+def test_the_answer_to_a_request_of_the_old_owner_is_not_the_new_owners(
+    refresh: Refresh, services: Services, seeded: dict[str, Any], sandbox: SandboxServer
+) -> None:
+    sandbox.fail("/characters/*/wallet", 200, body=111_222.5, delay_ms=1_000)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(refresh, WALLET, requested_by="user")
+        deadline = time.monotonic() + 10
+        while sandbox.parts.faults.waiting() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        services.store.logins.save(**(seeded | {"owner_hash": "the buyer", "user_id": 99}))
+        with pytest.raises(OwnerChanged):
+            running.result(10)
+    assert services.store.documents.body(seeded["character_id"], WALLET) is None
+    assert services.cache.get(seeded["character_id"], ROUTES[WALLET]) is None
 
 
 def test_many_jobs_for_one_route_at_once_send_one_request(refresh: Refresh, sandbox: SandboxServer) -> None:
