@@ -183,7 +183,6 @@ def _add_rested(payload: EsiRefreshPayload, services: Services) -> None:
         state = services.store.documents.state(payload.character, route.name) if route.rests_offline else None
         if state is not None and route != payload.route and _is_subscribed(state.asked_ms, services):
             due_ms = (state.synced_ms or 0) + route.interval_seconds * 1000
-            services.store.documents.save_requested(payload.character, route.name, due_ms=due_ms)
             _add_next(payload.model_copy(update={"endpoint": route.name}), services, due_ms)
 
 
