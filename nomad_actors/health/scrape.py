@@ -38,7 +38,6 @@ from .stale_routes import moment
 
 #: Prometheus waits ten seconds for the scrape; a slower Redis counts as unreadable.
 REDIS_SECONDS: Final = 5.0
-_DAY_MS: Final = 86_400_000
 
 
 def scraped(broker: JobBroker, queues: Queues, store: Store, limiter: Limiter, clock: Clock) -> CollectorRegistry:
@@ -74,7 +73,7 @@ def families_of_database(store: Store, clock: Clock) -> Iterable[Metric]:
         *data_families(
             count_late(store.database, now, scopes),
             count_refusals(store.database, now.now_ms),
-            store.logins.count_rejected_since(now.now_ms - _DAY_MS),
+            store.logins.count_rejected(),
         ),
         set_aside_family(set_aside_now(store.database)),
     ]

@@ -67,7 +67,6 @@ STRIKE_PAUSE_MS, MAX_STRIKE_PAUSE_MS = 60_000, 3_600_000
 #: If SSO began to reject this many logins, and this share of all, within a day, none is marked dead: SSO may be at
 #: fault. Those that it still rejects after a day are.
 MASS_DEATH_COUNT, MASS_DEATH_SHARE = 5, 0.1
-_DAY_MS = 86_400_000
 
 logger = get_logger("token-keeper-job")
 
@@ -285,7 +284,7 @@ class TokenKeeper:
 
     def _many_logins_die(self) -> bool:
         counts = self._store.logins.counts()
-        dead = self._store.logins.count_rejected_since(self._clock.now_ms() - _DAY_MS)
+        dead = self._store.logins.count_rejected()
         many = dead >= max(MASS_DEATH_COUNT, MASS_DEATH_SHARE * sum(counts.values()))
         if many:
             logger.error("SSO rejected many logins within a day: none is marked dead until that is over", rejected=dead)

@@ -21,6 +21,7 @@ from .new_logins import NewLogin, forget_refusals, save_login
 from .ownership import SOLD, Handover
 
 NEEDS_LOGIN = "needs_login"
+_DAY_MS = 86_400_000
 
 
 class LoginChanged(NomadError):
@@ -308,14 +309,14 @@ class Logins:
             )
         return True
 
-    def count_rejected_since(self, since_ms: int) -> int:
-        """Return how many logins SSO first rejected since `since_ms`, including those that need a new login now.
+    def count_rejected(self) -> int:
+        """Return how many logins SSO first rejected within a day, including those that need a new login now.
 
         Raises `Unavailable`.
         """
-        query = sa.select(sa.func.count()).where(schema.logins.c.first_strike_ms >= since_ms)
+        recent = schema.logins.c.first_strike_ms >= self._clock.now_ms() - _DAY_MS
         with self._database.read() as connection:
-            return connection.execute(query).scalar_one()
+            return connection.execute(sa.select(sa.func.count()).where(recent)).scalar_one()
 
     def _change(
         self, character_id: int, version: int, values: dict[str, Any], *conditions: sa.ColumnElement[bool]
