@@ -19,7 +19,7 @@ from .listings import Copy, HeldPages
 from .response import EsiResponse, http_date
 from .routes import COMPATIBILITY_DATE, GROUPS, ROUTES, Route, normalise
 from .sso import SsoClient, Tokens
-from .transport import http_session
+from .sso_session import http_session
 
 __all__ = [
     "COMPATIBILITY_DATE",

@@ -1,6 +1,6 @@
-"""HTTP to ESI and SSO. A request carries a token, so it goes only where the settings say, and nothing of it is kept.
+"""GET requests to ESI. They carry a token, so they go only where the settings say, and nothing of them is kept.
 
-ESI is asked through urllib3 itself: `requests` around it took half of the processor time of a refresh that changes
+They are sent through urllib3 itself: `requests` around it took half of the processor time of a refresh that changes
 nothing (`python -m bench --only not_modified`).
 """
 
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
 
 import certifi
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from ..errors import NomadError
@@ -81,17 +78,3 @@ class Transport:
             is_conditional=not {"If-None-Match", "If-Modified-Since"}.isdisjoint(sent),
             token=sent.get("Authorization", "").removeprefix("Bearer "),
         )
-
-
-def http_session(user_agent: str) -> requests.Session:
-    """Return an HTTP session for SSO; one per process is enough for all threads."""
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=POOL_SIZE)
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, adapter)
-    session.headers["User-Agent"] = user_agent
-    # Ignore proxies and .netrc from the environment: a token must go only where the settings say.
-    session.trust_env = False
-    # All characters share the session: no cookie from one character's response may be sent with another's request.
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return session
