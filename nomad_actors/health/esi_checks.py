@@ -17,7 +17,6 @@ from .host import current_database
 from .installation import Installation
 from .stale_routes import moment
 
-_DAY_MS = 86_400_000
 #: The kind of the brake while SSO refuses this application; it lasts until a person corrects the settings.
 _REFUSED = "refused"
 #: A brake on one character says nothing about the system.
@@ -25,17 +24,17 @@ _OF_A_CHARACTER = "rejected"
 
 
 def limits(installation: Installation) -> Iterator[Finding]:
-    """Report brakes that last, few errors left, and buckets that have no room."""
+    """Report the limits: brakes that last, few errors left, and buckets that have no room."""
     (state, checked), now_ms = installation.esi_limits, installation.clock.now_ms()
-    found = [*_brakes(state, now_ms), *_errors(state), *_starving(state), *_drift(checked, now_ms)]
-    yield from found or [Finding("esi limits", Severity.OK, _summary(state))]
+    yield Finding("esi limits", Severity.OK, _summary(state))
+    yield from (*_brakes(state, now_ms), *_errors(state), *_starving(state), *_drift(checked, now_ms))
 
 
 def _brakes(state: LimitsState, now_ms: int) -> Iterator[Finding]:
     for brake in state.brakes:
         minutes = (now_ms - brake.since_ms) / 60_000
         if brake.kind == _REFUSED:
-            cause = f"SSO refuses this application for {minutes:.0f} min, so no login is refreshed: {brake.reason}"
+            cause = f"SSO has refused this application for {minutes:.0f} min, so no login is refreshed: {brake.reason}"
             fix = "correct EVE_CLIENT_ID and EVE_CLIENT_SECRET, and restart the workers"
             yield Finding("sso", Severity.PROBLEM, cause, fix, runbook="NomadSsoRefusesUs")
         elif brake.kind != _OF_A_CHARACTER and minutes * 60 > thresholds.ESI.brake_seconds:
@@ -70,7 +69,8 @@ def _drift(checked: SpecCheck | None, now_ms: int) -> Iterator[Finding]:
 
 
 def _summary(state: LimitsState) -> str:
-    brakes = f"{counted(len(state.brakes), 'brake')} in force" if state.brakes else "no brake is in force"
+    names = ", ".join(brake.name for brake in state.brakes[:5])
+    brakes = f"{counted(len(state.brakes), 'brake')} in force ({names})" if state.brakes else "no brake is in force"
     return f"{brakes}; {state.errors_remaining} errors allowed; {counted(state.under_way, 'request')} under way"
 
 
@@ -81,7 +81,7 @@ def data(installation: Installation) -> Iterator[Finding]:
         if database is None:
             return
         logins = Logins(database, cipher=None, clock=installation.clock)
-        rejected = logins.count_rejected_since(now.now_ms - _DAY_MS)
+        rejected = logins.count_rejected()
         late = count_late(database, now, {name: route.scopes for name, route in ROUTES.items()})
     found = [*_rejected(rejected), *_late(late)]
     yield from found or [Finding("esi data", Severity.OK, "no route is overdue")]
