@@ -35,7 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "testing": {"broker", "processes"},
     "commands": {
         *("app", "broker", "queues", "esi", "store", "scheduler", "health", "job_metrics", "metrics", "middleware"),
-        *("characters", "processes"),
+        *("characters", "jobs", "processes"),
     },
     "cli": {"commands", "metrics", "processes"},
     "__init__": {"app", "broker", "jobs", "queues"},

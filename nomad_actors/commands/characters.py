@@ -215,33 +215,34 @@ def _require(character: Any, character_id: int) -> None:
 @group.command()
 def refresh(character_id: CharacterId, json: Json = False) -> None:
     """Ask ESI for every route of a character that is kept current, as soon as CCP's rules allow."""
-    from ..queues import NewJob
+    from ..jobs.esi_refresh import ESI_DATA_REFRESH, EsiRefreshPayload
     from ..queues.policy import Priority
+    from ..store import ACTIVE
     from ..store.route_status import read_character
 
-    now = _moment()
-    found = settings()
+    now, found = _moment(), settings()
     with existing_database(found) as database:
         status = read_character(database, now, character_id)
     _require(status, character_id)
     assert status is not None
     character, routes = status
-    if character.state != "active":
+    if character.state != ACTIVE:
         raise WrongState(f"character {character_id} is {character.state}: {character.state_reason}")
-    kept = [route.route for route in routes if (route.asked_ms or 0) >= now.asked_since_ms]
-    data = {"character_id": character_id, "user_id": character.user_id, "skip_cache": True, "requested_by": "user"}
-    jobs = [
-        NewJob(
-            queue="esi-refresh",
-            job_type="esi-data-refresh",
-            data={**data, "endpoint": route},
-            priority=Priority.HIGH,
-            requested_by=who(),
+    payloads = [
+        EsiRefreshPayload(
+            character_id=character_id,
+            user_id=character.user_id,
+            endpoint=route.route,
+            skip_cache=True,
+            requested_by="user",
         )
-        for route in kept
+        for route in routes
+        if (route.asked_ms or 0) >= now.asked_since_ms
     ]
     with opened() as access, audited(found, "POST", "characters", str(character_id), "refresh"):
-        added = access.queues.add_jobs(jobs) if jobs else []
+        added = ESI_DATA_REFRESH.enqueue_many(
+            payloads, queues=access.queues, priority=Priority.HIGH, requested_by=who()
+        )
     result = {"success": True, "characterId": character_id, "jobs": [job.id for job in added]}
     text = f"{counted(len(added), 'job')} added for character {character_id}. See them: nomad jobs esi-refresh"
     if not added:
