@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -15,7 +17,9 @@ from typer.testing import CliRunner, Result
 
 from nomad_actors.app import QueueAccess, open_queues
 from nomad_actors.cli import app
+from nomad_actors.clock import SystemClock
 from nomad_actors.settings import Settings
+from nomad_actors.store import Store, TokenCipher
 from nomad_actors.store.database import Database
 from nomad_actors.testing import running
 from tests.support.databases import put_database
@@ -24,6 +28,8 @@ from tests.support.processes import environ_for
 from . import shop
 
 MODULE = "tests.commands.shop"
+#: Encrypts the tokens of `logins_environ`.
+KEY = base64.b64encode(os.urandom(32)).decode()
 
 Nomad = Callable[..., Result]
 
@@ -109,3 +115,26 @@ def working(access: QueueAccess, wait_until: Callable[..., None]) -> Callable[[]
             shop.gate.set()
 
     return work
+
+
+@pytest.fixture
+def logins_environ(tmp_path: Path, redis_url: str, database: Database) -> dict[str, str]:
+    """The environment of a command that reads tokens; nobody listens at its ESI and SSO."""
+    return environ_for(
+        tmp_path,
+        redis_url,
+        NOMAD_MODULES=MODULE,
+        NOMAD_TOKEN_KEYS=KEY,
+        EVE_CLIENT_ID="sandbox-client",
+        EVE_CLIENT_SECRET="sandbox-secret",
+        ESI_BASE_URL="http://127.0.0.1:1",
+        SSO_BASE_URL="http://127.0.0.1:1",
+    )
+
+
+@pytest.fixture
+def store(environ: dict[str, str]) -> Iterator[Store]:
+    """The command's store; its tokens can be read with `logins_environ`."""
+    store = Store(environ["DATABASE_URL"], cipher=TokenCipher([KEY]), clock=SystemClock())
+    yield store
+    store.close()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,17 +15,15 @@ from nomad_actors.clock import SystemClock
 from nomad_actors.esi import ROUTES, EsiCache, EsiResponse
 from nomad_actors.esi.unsaved_tokens import UnsavedTokens
 from nomad_actors.queues import NewJob
-from nomad_actors.store import Store, TokenCipher, schema
+from nomad_actors.store import Store, schema
 from nomad_actors.store.database import Database
 from nomad_actors.store.ownership import delete_rows
 from nomad_actors.testing import running
 from sandbox.grants import DeadGrant
 from sandbox.serve import SandboxServer
-from tests.support.processes import environ_for
 
 from .conftest import MODULE, Nomad
 
-KEY = base64.b64encode(os.urandom(32)).decode()
 WALLET, SHIP, ITSELF = (ROUTES[f"/characters/{{character_id}}{path}"] for path in ("/wallet", "/ship", ""))
 DAY_MS = 86_400_000
 
@@ -41,26 +36,10 @@ def sandbox() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def environ(tmp_path: Path, redis_url: str, database: Database, sandbox: SandboxServer) -> dict[str, str]:
+def environ(logins_environ: dict[str, str], sandbox: SandboxServer) -> dict[str, str]:
     """The environment of the command."""
-    return environ_for(
-        tmp_path,
-        redis_url,
-        NOMAD_MODULES=f"{MODULE},tests.commands.courier",
-        NOMAD_TOKEN_KEYS=KEY,
-        EVE_CLIENT_ID="sandbox-client",
-        EVE_CLIENT_SECRET="sandbox-secret",
-        ESI_BASE_URL=sandbox.base_url,
-        SSO_BASE_URL=sandbox.base_url,
-    )
-
-
-@pytest.fixture
-def store(environ: dict[str, str]) -> Iterator[Store]:
-    """The command's store."""
-    store = Store(environ["DATABASE_URL"], cipher=TokenCipher([KEY]), clock=SystemClock())
-    yield store
-    store.close()
+    urls = dict.fromkeys(("ESI_BASE_URL", "SSO_BASE_URL"), sandbox.base_url)
+    return logins_environ | urls | {"NOMAD_MODULES": f"{MODULE},tests.commands.courier"}
 
 
 @pytest.fixture

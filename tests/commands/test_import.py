@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,36 +14,18 @@ import sqlalchemy as sa
 
 from nomad_actors.app import QueueAccess
 from nomad_actors.characters.login_file import FIELDS
-from nomad_actors.clock import SystemClock
-from nomad_actors.store import Store, TokenCipher, schema
+from nomad_actors.store import Store, schema
 from nomad_actors.store.database import Database
-from tests.support.processes import environ_for
 
-from .conftest import MODULE, Nomad
+from .conftest import Nomad
 
-KEY = base64.b64encode(os.urandom(32)).decode()
 SECRET = "s3cret-refresh-token"
 
 
 @pytest.fixture
-def environ(tmp_path: Path, redis_url: str, database: Database) -> dict[str, str]:
+def environ(logins_environ: dict[str, str]) -> dict[str, str]:
     """The environment of the command; nobody listens at its SSO."""
-    return environ_for(
-        tmp_path,
-        redis_url,
-        NOMAD_MODULES=MODULE,
-        NOMAD_TOKEN_KEYS=KEY,
-        EVE_CLIENT_ID="sandbox-client",
-        SSO_BASE_URL="http://127.0.0.1:1",
-    )
-
-
-@pytest.fixture
-def store(environ: dict[str, str]) -> Iterator[Store]:
-    """The command's store."""
-    store = Store(environ["DATABASE_URL"], cipher=TokenCipher([KEY]), clock=SystemClock())
-    yield store
-    store.close()
+    return logins_environ
 
 
 @pytest.fixture

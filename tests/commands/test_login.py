@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import select
@@ -12,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -24,12 +22,8 @@ from nomad_actors.commands.login_callback import CallbackListener, LoginFailed
 from nomad_actors.esi.limits import Limiter
 from nomad_actors.esi.limits.brakes import rejected
 from nomad_actors.processes.local_redis import free_port
-from nomad_actors.store import Store, TokenCipher
-from nomad_actors.store.database import Database
+from nomad_actors.store import Store
 from sandbox.serve import SandboxServer
-from tests.support.processes import environ_for
-
-KEY = base64.b64encode(os.urandom(32)).decode()
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +34,10 @@ def sandbox() -> Iterator[SandboxServer]:
 
 
 @pytest.fixture
-def environ(tmp_path: Path, redis_url: str, database: Database, sandbox: SandboxServer) -> dict[str, str]:
+def environ(logins_environ: dict[str, str], sandbox: SandboxServer) -> dict[str, str]:
     """The environment of the command."""
-    return environ_for(
-        tmp_path,
-        redis_url,
-        NOMAD_TOKEN_KEYS=KEY,
-        EVE_CLIENT_ID="sandbox-client",
-        EVE_CLIENT_SECRET="sandbox-secret",
-        ESI_BASE_URL=sandbox.base_url,
-        SSO_BASE_URL=sandbox.base_url,
-    )
-
-
-@pytest.fixture
-def store(environ: dict[str, str]) -> Iterator[Store]:
-    """What the command saves."""
-    store = Store(environ["DATABASE_URL"], cipher=TokenCipher([KEY]), clock=SystemClock())
-    yield store
-    store.close()
+    urls = dict.fromkeys(("ESI_BASE_URL", "SSO_BASE_URL"), sandbox.base_url)
+    return logins_environ | urls
 
 
 class Login:
