@@ -18,7 +18,6 @@ from nomad_actors import JobType, Payload, Result
 from nomad_actors.broker.client.packed_job import PackedJob
 from nomad_actors.broker.errors import Defer
 from nomad_actors.clock import SystemClock, TimeConversion
-from nomad_actors.esi.limits import Limiter
 
 from .scheduler_process import FastClock
 
@@ -54,8 +53,8 @@ def install(clock: FastClock) -> None:
     conversion = clock.conversion()
     SystemClock.now_ms = lambda self: clock.now_ms()  # type: ignore[method-assign]
     SystemClock.conversion = lambda self: conversion  # type: ignore[method-assign]
-    # It divides by the speed itself; here every deferral is.
-    Limiter._real_seconds = lambda self, wait_ms: wait_ms / 1000  # type: ignore[method-assign]
+    # Deferrals that are converted already are divided by the speed like all others here.
+    TimeConversion.real_seconds = lambda self, ms: ms / 1000  # type: ignore[method-assign]
     _shorten_deferrals(conversion)
     _shorten_delays(conversion)
 

@@ -19,6 +19,10 @@ class TimeConversion(NamedTuple):
         """Return the clock's time (ms) at a real time (ms)."""
         return self.at_ms + (real_ms - self.since_ms) * self.speed
 
+    def real_seconds(self, ms: float) -> float:
+        """Return how long a time of the clock (ms) takes in real time (s); a stopped clock counts as real time."""
+        return ms / 1000 / (self.speed or 1.0)
+
     def as_argument(self) -> str:
         """Return the argument for Lua scripts; '' for real time."""
         return "" if self == TimeConversion() else f"{self.since_ms!r} {self.at_ms!r} {self.speed!r}"

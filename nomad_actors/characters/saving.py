@@ -49,5 +49,5 @@ def lift_brakes(limiter: Limiter, character_ids: Sequence[int]) -> None:
         in_force = {brake.name for brake in limiter.state().brakes}
         for name in in_force.intersection(rejected(character_id, "").name for character_id in character_ids):
             limiter.lift(name)
-    except (redis.RedisError, Unavailable) as error:
+    except Unavailable as error:
         logger.warning("the brake of a character cannot be lifted; it ends by itself", error=str(error))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
-import redis
 import typer
 
 from ..clock import SystemClock
@@ -29,8 +26,7 @@ def esi(context: typer.Context, json: Json = False) -> None:
     """Show the limits of ESI and SSO: what is stopped, why and until when."""
     if context.invoked_subcommand is not None:
         return
-    with _limiter() as limiter:
-        state = limiter.state()
+    state = _limiter().state()
     if json:
         print_json(state.as_json())
         return
@@ -40,17 +36,17 @@ def esi(context: typer.Context, json: Json = False) -> None:
 @group.command()
 def lift(name: Annotated[str, typer.Argument(metavar="BRAKE")], yes: Yes = False, json: Json = False) -> None:
     """Lift a brake before its time. The next failure sets it again."""
-    with _limiter() as limiter:
-        brakes = {each.name: each for each in limiter.state().brakes}
-        if name not in brakes:
-            raise UnknownBrake(name, brakes)
-        confirm(
-            f"Lift {name} ({brakes[name].reason})? It stops {_stopped_by(name)}. Requests start again slowly. If the "
-            "cause is not gone, CCP may count them against you; the next failure sets the brake again.",
-            yes=yes,
-        )
-        with audited(settings(), "POST", "esi", "brakes", name, "lift"):
-            limiter.lift(name)
+    limiter = _limiter()
+    brakes = {each.name: each for each in limiter.state().brakes}
+    if name not in brakes:
+        raise UnknownBrake(name, brakes)
+    confirm(
+        f"Lift {name} ({brakes[name].reason})? It stops {_stopped_by(name)}. Requests start again slowly. If the "
+        "cause is not gone, CCP may count them against you; the next failure sets the brake again.",
+        yes=yes,
+    )
+    with audited(settings(), "POST", "esi", "brakes", name, "lift"):
+        limiter.lift(name)
     print_result({"success": True, "brake": name}, f"{name} is lifted. The next failure sets it again.", json=json)
 
 
@@ -58,8 +54,8 @@ def lift(name: Annotated[str, typer.Argument(metavar="BRAKE")], yes: Yes = False
 def forget(yes: Yes = False, json: Json = False) -> None:
     """Forget the rate groups and limits that ESI named; the documented ones count until it does so again."""
     confirm("Forget what ESI said about its rate groups? Until it says so again, the documented limits count.", yes=yes)
-    with _limiter() as limiter, audited(settings(), "DELETE", "esi", "groups"):
-        names = limiter.forget_groups()
+    with audited(settings(), "DELETE", "esi", "groups"):
+        names = _limiter().forget_groups()
     found = f"Forgot {', '.join(names)}; every process does within a minute." if names else "Nothing had been learnt."
     print_result({"success": True, "groups": names}, found, json=json)
 
@@ -71,11 +67,10 @@ def check(json: Json = False) -> None:
     from ..esi import EsiError
     from ..esi.spec_check import check as compare
 
-    current, clock = settings(), SystemClock()
+    current, clock, limiter = settings(), SystemClock(), _limiter()
     require_contact(current)
     try:
-        with _limiter() as limiter:
-            found = compare(open_esi(current, clock, limiter), limiter.client, clock)
+        found = compare(open_esi(current, clock, limiter), limiter.client, clock)
     except EsiError as error:
         raise Unavailable(str(error)) from error
     if json:
@@ -85,14 +80,10 @@ def check(json: Json = False) -> None:
     raise typer.Exit(ExitCode.FAILED if found.differences else ExitCode.OK)
 
 
-@contextlib.contextmanager
-def _limiter() -> Iterator[Limiter]:
+def _limiter() -> Limiter:
     from ..esi.limits import open_limiter
 
-    try:
-        yield open_limiter(settings(), SystemClock())
-    except redis.RedisError as error:
-        raise Unavailable(f"the limits are in Redis, which does not answer: {error}") from error
+    return open_limiter(settings(), SystemClock())
 
 
 def _stopped_by(name: str) -> str:

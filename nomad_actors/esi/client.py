@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import redis
-
 from ..clock import Clock
+from ..errors import Unavailable
 from ..logs import get_logger
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
 from .checks import UNSTORABLE, ListOf
@@ -124,7 +123,7 @@ class EsiClient:
             raise self._limiter.not_sent(reason, cause=ESI, wait_ms=fresh_for_ms)
         found = self._status.brake()
         if found is None:
-            with contextlib.suppress(redis.RedisError):  # If it stays, the request's own response lifts it.
+            with contextlib.suppress(Unavailable):  # If it stays, the request's own response lifts it.
                 self._limiter.lift(ESI)
             return
         if found.unclear and reservation.unclear_probes >= UNCLEAR_PROBES:

@@ -311,8 +311,7 @@ class Listing:
         return not isinstance(self._route.shape, ListOf) or self._route.shape.each(row) is None
 
     def _seconds_until(self, at_ms: int) -> float:
-        # Jobs are delayed by real time; a stopped clock says nothing about it.
-        return (at_ms - self._clock.now_ms()) / 1000 / (self._clock.conversion().speed or 1.0)
+        return self._clock.conversion().real_seconds(at_ms - self._clock.now_ms())
 
     def _endless(self, fresh_until_ms: int) -> EsiUnavailable:
         return EsiUnavailable(

@@ -12,11 +12,11 @@ from typing import Any
 import redis
 
 from ..clock import Clock
-from ..errors import Unavailable
 from ..response_model import ResponseModel
 from .client import EsiClient
 from .errors import EsiUnavailable
 from .limits.keys import key
+from .limits.limiter import redis_answers
 from .routes import COMPATIBILITY_DATE, ROUTES, Route
 
 #: CCP promises about a year of the old behaviour; after this many days a newer date must be adopted.
@@ -61,19 +61,15 @@ def check(esi: EsiClient, client: redis.Redis, clock: Clock) -> SpecCheck:
         newest_date=max(dates),
         differences=[*_date_differences(dates), *differences(document)],
     )
-    try:
+    with redis_answers():
         client.set(key("spec_check"), found.model_dump_json())
-    except redis.RedisError as error:
-        raise Unavailable(f"the result could not be saved: Redis does not answer: {error}") from error
     return found
 
 
 def read_check(client: redis.Redis) -> SpecCheck | None:
     """Return the last result, or None before the first check; raises `Unavailable`."""
-    try:
+    with redis_answers():
         text: Any = client.get(key("spec_check"))
-    except redis.RedisError as error:
-        raise Unavailable(f"the limits are in Redis, which does not answer: {error}") from error
     return None if text is None else SpecCheck.model_validate_json(text)
 
 

@@ -9,6 +9,8 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -197,9 +199,8 @@ class Limiter:
     def not_sent(self, reason: str, *, cause: str, wait_ms: float) -> NotSent:
         """Return the error of a request that is not sent, and count it; `wait_ms` is by this limiter's clock."""
         ESI_NOT_SENT.labels(cause.partition(":")[0]).inc()
-        return NotSent(
-            f"nothing was sent: {reason} ({cause})", cause=cause, retry_after_seconds=self._real_seconds(wait_ms)
-        )
+        seconds = self._clock.conversion().real_seconds(wait_ms)
+        return NotSent(f"nothing was sent: {reason} ({cause})", cause=cause, retry_after_seconds=seconds)
 
     def without_redis(self, error: redis.RedisError) -> NotSent:
         ESI_NOT_SENT.labels("redis").inc()
@@ -208,10 +209,6 @@ class Limiter:
             cause="redis",
             retry_after_seconds=_WITHOUT_REDIS_SECONDS * random.uniform(1, 2),
         )
-
-    def _real_seconds(self, wait_ms: float) -> float:
-        # Jobs are delayed by real time; a stopped clock says nothing about it.
-        return wait_ms / 1000 / (self._clock.conversion().speed or 1.0)
 
     def settle(self, reservation: Reservation, outcome: Outcome) -> None:
         """Replace what was reserved by what the response took, and set the brake that it asks for."""
@@ -267,27 +264,27 @@ class Limiter:
     def lift(self, name: str) -> None:
         """Lift a brake; requests start again slowly.
 
-        Raises `redis.RedisError`.
+        Raises `Unavailable`.
         """
-        self._run("brake", {"lift": name})
+        with redis_answers():
+            self._run("brake", {"lift": name})
         logger.info("brake lifted", brake=name)
 
     def forget_groups(self) -> list[str]:
         """Forget the rate groups that ESI named, in case it named wrong ones; return their names.
 
-        Other processes forget them within a minute. Raises `redis.RedisError`.
+        Other processes forget them within a minute. Raises `Unavailable`.
         """
-        return self._groups.forget()
+        with redis_answers():
+            return self._groups.forget()
 
     def state(self) -> LimitsState:
         """Return the brakes in force, the error limit, buckets without room and the requests under way.
 
         Raises `Unavailable`.
         """
-        try:
+        with redis_answers():
             return read_state(self.client, self._clock, concurrency=self._concurrency, sso_concurrency=SSO_CONCURRENCY)
-        except redis.RedisError as error:
-            raise Unavailable(f"the limits are in Redis, which does not answer: {error}") from error
 
     def _log_brake(self, brake: Brake, until_ms: int) -> None:
         seconds = round((until_ms - self._clock.now_ms()) / 1000)
@@ -327,3 +324,12 @@ class Limiter:
             args=[conversion.since_ms, conversion.at_ms, conversion.speed, json.dumps(request, separators=(",", ":"))],
         )
         return reply
+
+
+@contextmanager
+def redis_answers() -> Iterator[None]:
+    """Raise `Unavailable` for errors of the limits' Redis."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise Unavailable(f"the limits are in Redis, which does not answer: {error}") from error
