@@ -12,6 +12,7 @@ from hypothesis import Phase, settings
 
 from nomad_actors import testing
 from nomad_actors.broker import JobBroker
+from nomad_actors.logs.known_secrets import KNOWN
 from nomad_actors.testing import LocalRedis
 from tests.support import postgres as postgres_server
 from tests.support.postgres import Postgres
@@ -39,6 +40,14 @@ def pytest_runtest_makereport() -> Iterator[pytest.TestReport]:
     report: pytest.TestReport = yield
     report.sections = [(name, output.encode(errors="backslashreplace").decode()) for name, output in report.sections]
     return report
+
+
+@pytest.fixture(autouse=True)
+def only_own_secrets() -> Iterator[None]:
+    """Forget the secrets that a test registers: the process would hide them in the texts of the tests after it."""
+    secrets, by_chunk = KNOWN._secrets.copy(), KNOWN._by_chunk.copy()
+    yield
+    KNOWN._secrets, KNOWN._by_chunk = secrets, by_chunk
 
 
 @pytest.fixture(scope="session")
