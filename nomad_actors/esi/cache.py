@@ -12,13 +12,13 @@ Cleaning uses bounded steps of SCAN and UNLINK; never KEYS or FLUSH, and never a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
+from .. import exact_json
 from ..clock import Clock
 from .response import EsiResponse
 from .routes import ROUTES, Route
@@ -97,7 +97,7 @@ class EsiCache:
         name = _name(character_id, route)
         document = {"fresh_until_ms": response.fresh_until_ms, "etag": response.etag, "body": response.body}
         with self._client.pipeline(transaction=True) as pipe:
-            pipe.set(self._prefix + name, json.dumps(document, separators=(",", ":")), ex=TTL_SECONDS)
+            pipe.set(self._prefix + name, exact_json.dumps(document), ex=TTL_SECONDS)
             pipe.zadd(self._lru, {name: self._clock.now_ms()})
             pipe.expire(self._lru, TTL_SECONDS)
             pipe.execute()
@@ -233,7 +233,7 @@ def _escaped(text: str) -> str:
 def _read(raw: bytes | str) -> CachedDocument | None:
     """Return a cached document, or None if the value is not in this release's format."""
     try:
-        document = json.loads(raw)
+        document = exact_json.loads(_text(raw))
         return CachedDocument(document["body"], document["etag"], document["fresh_until_ms"])
     except (ValueError, TypeError, KeyError):
         return None

@@ -10,6 +10,7 @@ import datetime
 import re
 import sys
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 Check = Callable[[Any], str | None]
@@ -20,9 +21,18 @@ UNSTORABLE = "has characters that databases reject (NUL or half of a surrogate p
 MAX_DEPTH = 50
 _INTEGERS = (-(2**63), 2**63 - 1)
 _LARGEST = sys.float_info.max
+_LARGEST_ISK = 2**63 // 100 - 1
 #: Python joins surrogate pairs when it reads JSON: what is left is half of a pair.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_NAMES = {dict: "an object", list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+_NAMES = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    Decimal: "a number",
+}
 
 
 def integer(value: Any) -> str | None:
@@ -34,9 +44,14 @@ def integer(value: Any) -> str | None:
 
 def number(value: Any) -> str | None:
     """Accept integers and fractions that a double can hold."""
-    if type(value) is not float and type(value) is not int:
+    if type(value) is not Decimal and type(value) is not int and type(value) is not float:
         return f"is {_name(value)} and not a number"
     return None if -_LARGEST <= value <= _LARGEST else "is not a finite number"
+
+
+def isk(value: Any) -> str | None:
+    """Accept amounts of ISK whose hundredths are an integer of 64 bits, as `store.isk` stores them."""
+    return number(value) or (None if -_LARGEST_ISK <= value <= _LARGEST_ISK else "is more ISK than can be stored")
 
 
 def flag(value: Any) -> str | None:
@@ -85,7 +100,7 @@ def anything(value: Any, depth: int = 0) -> str | None:
     kind = type(value)
     if kind is str:
         return text(value)
-    if kind is float:
+    if kind is Decimal or kind is float:
         return number(value)
     if kind is not dict and kind is not list:
         return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from .. import exact_json
 from .routes import Route
 
 #: A request at the exact moment of expiry is too early: the clocks of ESI's hosts differ by seconds (evemon's
@@ -55,20 +54,14 @@ class EsiResponse:
 
 
 def parse(content: bytes) -> Any:
-    """Return a body as JSON; a value that cannot be represented becomes one that `checks` rejects, so that it does not
-    spoil the whole body.
+    """Return a body with exact numbers; a value that cannot be represented becomes one that `checks` rejects, so that
+    it does not spoil the whole body.
 
     Raises `ValueError`, `RecursionError`.
     """
     # What is not UTF-8 becomes halves of surrogate pairs; `strict` would reject a NUL inside a text.
     text = content.decode("utf-8-sig", "surrogateescape")
-    try:
-        return json.loads(text, strict=False)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # An integer with more digits than Python reads: infinity is as unusable.
-        return json.loads(text, strict=False, parse_int=lambda digits: int(digits) if len(digits) < 400 else math.inf)
+    return exact_json.loads(text)
 
 
 def fresh_seconds(headers: Mapping[str, str], route: Route) -> int:

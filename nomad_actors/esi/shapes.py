@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .checks import Check, ListOf, ObjectOf, date, flag, integer, number, short_text, text, time
+from .checks import Check, ListOf, ObjectOf, date, flag, integer, isk, number, short_text, text, time
 
-_KINDS: Mapping[str, Check] = {"integer": integer, "number": number, "flag": flag, "text": text, "time": time}
+_KINDS: Mapping[str, Check] = {
+    "integer": integer,
+    "number": number,
+    "isk": isk,
+    "flag": flag,
+    "text": text,
+    "time": time,
+}
 
 
 def _object(more: Mapping[str, Check] | None = None, **names_by_kind: str) -> ObjectOf:
@@ -27,7 +34,7 @@ def _rows(more: Mapping[str, Check] | None = None, **names_by_kind: str) -> List
 
 _ORDER = {
     "integer": "duration location_id ?min_volume order_id region_id type_id volume_remain volume_total",
-    "number": "?escrow price",
+    "isk": "?escrow price",
     "flag": "?is_buy_order is_corporation",
     "text": "range",
     "time": "issued",
@@ -56,16 +63,16 @@ SHAPES: Mapping[str, Check] = MappingProxyType(
             time="?last_clone_jump_date ?last_station_change_date",
         ),
         "/implants": ListOf(integer),
-        "/wallet": number,
+        "/wallet": isk,
         "/wallet/journal": _rows(
             integer="id ?context_id ?first_party_id ?second_party_id ?tax_receiver_id",
-            number="?amount ?balance ?tax",
+            isk="?amount ?balance ?tax",
             text="?context_id_type description ?reason ref_type",
             time="date",
         ),
         "/wallet/transactions": _rows(
             integer="client_id journal_ref_id location_id quantity transaction_id type_id",
-            number="unit_price",
+            isk="unit_price",
             flag="is_buy is_personal",
             time="date",
         ),
@@ -96,7 +103,8 @@ SHAPES: Mapping[str, Check] = MappingProxyType(
             integer="activity_id blueprint_id blueprint_location_id blueprint_type_id ?completed_character_id duration "
             "facility_id installer_id job_id ?licensed_runs output_location_id ?product_type_id runs station_id "
             "?successful_runs",
-            number="?cost ?probability",
+            isk="?cost",
+            number="?probability",
             time="?completed_date end_date ?pause_date start_date",
         ),
         "/mining": _rows({"date": date}, integer="quantity solar_system_id type_id"),

@@ -15,7 +15,7 @@ from ..queues import AddedJob, NewJob
 from ..queues.job_type import JobType, Result
 from ..queues.policy import Backoff, Priority, PriorityValue
 from ..queues.schedules.schedule import Schedule
-from ..store import Changes, Character, Window, history
+from ..store import Changes, Character, history
 from .payloads import CharacterPayload
 from .route_sync import RouteSync
 from .services import Services
@@ -72,17 +72,12 @@ class HistoricalDataPayload(CharacterPayload):
 
     @model_validator(mode="after")
     def _a_range(self) -> HistoricalDataPayload:
-        window = self.window
-        if None not in (window.from_ms, window.to_ms) and window.from_ms > window.to_ms:  # type: ignore[operator]
+        since, until = self.from_date, self.to_date
+        if since is not None and until is not None and _utc(since) > _utc(until):
             raise ValueError("from_date is after to_date")
-        if self.sweep and not window.is_everything:
+        if self.sweep and (since or until):
             raise ValueError("a sweep takes no dates")
         return self
-
-    @property
-    def window(self) -> Window:
-        """The range of rows to store."""
-        return Window(_ms(self.from_date), _ms(self.to_date))
 
 
 class HistoricalDataResult(Result):
@@ -119,7 +114,7 @@ def run(payload: HistoricalDataPayload, services: Services) -> HistoricalDataRes
     outcomes: dict[str, str] = {}
     changes = Changes()
     for name in _ROUTES[payload.data_type]:
-        synced = sync.sync(payload.character, ROUTES[name], window=payload.window)
+        synced = sync.sync(payload.character, ROUTES[name])
         outcomes[name] = synced.outcome
         changes += synced.changes
     return HistoricalDataResult(
@@ -204,10 +199,8 @@ def _new_job(
     )
 
 
-def _ms(moment: datetime | None) -> int | None:
-    if moment is None:
-        return None
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
 HISTORICAL_DATA_COLLECTION = JobType(

@@ -34,7 +34,7 @@ from ..esi.limits.brakes import REJECTED_MS, rejected, unchecked
 from ..esi.sifting import sifted
 from ..logs import get_logger
 from ..queues.current_job import current_job
-from ..store import EVERYTHING, ONLINE, Changes, Character, Login, RouteState, Window
+from ..store import ONLINE, Changes, Character, Login, RouteState
 from .due_times import SLACK_MS, as_of_ms, next_due_ms, refused_ms, trouble_seconds
 from .services import Services
 from .token_keeper import TokenKeeper
@@ -125,13 +125,12 @@ class RouteSync:
         character_id: int,
         route: Route,
         *,
-        window: Window = EVERYTHING,
         within_interval: bool = False,
         in_full: bool = False,
         asked: bool = False,
         for_user: bool = False,
     ) -> Synced:
-        """Make our copy current and store its rows within `window`; if it was `asked` for, it must stay current.
+        """Make our copy current and store its rows; if it was `asked` for, it must stay current.
 
         Nothing is sent before CCP's freshness ends, nor, with `within_interval`, before our own interval has passed.
         With `in_full` ESI is not asked whether our copy is still valid, so that a wrong copy is replaced.
@@ -150,12 +149,12 @@ class RouteSync:
                     fresh_until_ms=fresh_until_ms,
                     next_due_ms=max(known.state.next_due_ms, fresh_until_ms + SLACK_MS),
                     asked_ms=known.asked_ms,
-                    changes=self._catch_up(known, known.state, window),
+                    changes=Changes(),
                     due_priority=known.state.due_priority,
                 )
             self._check_refusal(known)
             _check_scopes(known)
-            return self._refresh(known, window, known.copy(in_full=in_full), for_user)
+            return self._refresh(known, known.copy(in_full=in_full), for_user)
 
     def _read(self, character_id: int, route: Route) -> _Known:
         logins = self._services.store.logins
@@ -172,7 +171,7 @@ class RouteSync:
             self._documents.save_requested(known.character_id, known.route.name)
         return dataclasses.replace(known, asked_ms=now_ms)
 
-    def _refresh(self, known: _Known, window: Window, copy: Copy, for_user: bool) -> Synced:
+    def _refresh(self, known: _Known, copy: Copy, for_user: bool) -> Synced:
         try:
             response = sifted(known.route, self._fetch(known, copy, for_user))
         except EsiRefused as error:
@@ -189,13 +188,7 @@ class RouteSync:
         except (SsoError, TryLater) as error:
             self._save_failure(known, error, was_asked=False)
             raise
-        return self._save(known, response, window)
-
-    def _catch_up(self, known: _Known, state: RouteState, window: Window) -> Changes:
-        if state.rows_complete:
-            return Changes()
-        owner_hash = known.character.owner_hash
-        return self._documents.catch_up(state.character_id, state.route, window=window, owner_hash=owner_hash)
+        return self._save(known, response)
 
     def _fetch(self, known: _Known, copy: Copy, for_user: bool) -> EsiResponse:
         get = self._request(known, copy, for_user)
@@ -239,7 +232,7 @@ class RouteSync:
         held = self._services.store.listing_pages.of(character_id, route.name, may_be_held=may_be_held)
         return functools.partial(esi.get_all, route, character_id=character_id, copy=copy, held=held, for_user=for_user)
 
-    def _save(self, known: _Known, response: EsiResponse, window: Window) -> Synced:
+    def _save(self, known: _Known, response: EsiResponse) -> Synced:
         now_ms, route = self._services.clock.now_ms(), known.route
         due_ms = next_due_ms(
             route,
@@ -256,16 +249,13 @@ class RouteSync:
             stored_ms=None if state is None else state.as_of_ms,
             stored_last_modified=None if state is None else state.last_modified,
         )
-        save = self._documents.save
-        if response.not_modified and known.state is not None:
-            save = functools.partial(self._documents.renew, rows_complete=known.state.rows_complete)
+        save = self._documents.renew if response.not_modified else self._documents.save
         changes = save(
             known.character_id,
             route.name,
             response,
             as_of_ms=true_ms,
             next_due_ms=due_ms,
-            window=window,
             owner_hash=known.character.owner_hash,
         )
         self._copy_to_cache(known, response)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .audit import Audit, AuditedRequest, AuditEntry
 from .cipher import TokenCipher, UndecryptableToken
 from .documents import ONLINE, Documents, OverdueRoute, RouteState
-from .history import EVERYTHING, Changes, UnexpectedRow, Window
+from .history import Changes, Snapshot, UnexpectedRow
 from .login_keys import ACTIVE
 from .logins import NEEDS_LOGIN, Character, Login, LoginChanged, Logins
 from .new_logins import NewLogin
@@ -15,7 +15,6 @@ from .store import Store
 
 __all__ = [
     "ACTIVE",
-    "EVERYTHING",
     "NEEDS_LOGIN",
     "ONLINE",
     "SOLD",
@@ -35,9 +34,9 @@ __all__ = [
     "NewLogin",
     "OverdueRoute",
     "RouteState",
+    "Snapshot",
     "Store",
     "TokenCipher",
     "UndecryptableToken",
     "UnexpectedRow",
-    "Window",
 ]

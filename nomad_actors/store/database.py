@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from .. import exact_json
 from ..errors import SettingsError, Unavailable, Unusable
 from .migrate import Schema, bring_up_to_date, check_revision, schema_of
 from .url import check_options, parse
@@ -268,6 +269,8 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
         "pool_size": POOL_SIZE,
         "max_overflow": POOL_OVERFLOW,
         "hide_parameters": True,
+        "json_serializer": exact_json.dumps,
+        "json_deserializer": exact_json.loads,
     }
     try:
         check_options(url)

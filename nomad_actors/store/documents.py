@@ -1,13 +1,10 @@
 """ESI's responses: the document, its rows and its validator, written in one transaction.
 
 The validator (ETag) must never be stored without its rows: a "not modified" response to it would lose them permanently.
-A collection with dates stores the document but not every row, and sets `rows_complete` to false; the next one without
-dates takes the other rows from the document.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from .. import exact_json
 from ..clock import Clock
 from ..errors import TryLater
 from . import history
 from .database import Database
-from .history import EVERYTHING, Changes, Window
+from .history import Changes, Snapshot
 from .history.rows import to_ms
 from .invalid_rows import fits
 from .listing_pages import PAGES_HELD, delete_pages
@@ -48,7 +46,6 @@ class RouteState:
     fresh_until_ms: int | None
     as_of_ms: int | None
     synced_ms: int | None
-    rows_complete: bool
     attempted_ms: int | None
     failures: int
     error: str | None
@@ -113,7 +110,6 @@ class Documents:
         *,
         as_of_ms: int,
         next_due_ms: int,
-        window: Window = EVERYTHING,
         owner_hash: str | None = None,
     ) -> Changes:
         """Save the rows, the document and the validator of a new response in one transaction.
@@ -125,20 +121,18 @@ class Documents:
         document = {
             "character_id": character_id,
             "route": route,
-            # Neither PostgreSQL nor other readers of JSON know NaN.
-            "body_json": json.dumps(response.body, separators=(",", ":"), allow_nan=False),
+            "body_json": exact_json.dumps(response.body),
             "pages": response.pages,
         }
         repaired = sum(row.is_stored for row in response.set_aside)
         set_aside = len(response.set_aside) - repaired
+        snapshot = Snapshot(character_id, route, response.body, as_of_ms, response.request_id, set_aside)
         now_ms = self._clock.now_ms()
         with self._database.write() as connection:
             _check_owner(connection, character_id, owner_hash)
             if response.pages > 1:
                 delete_pages(connection, character_id, route)
-            changes = history.absorb(
-                connection, route, character_id, response.body, as_of_ms, window, is_complete=not set_aside
-            )
+            changes = history.absorb(connection, snapshot)
             changes += Changes(set_aside=set_aside, repaired=repaired)
             save_set_aside(connection, character_id, route, response.set_aside, now_ms)
             state = _state(connection, character_id, route)
@@ -150,7 +144,6 @@ class Documents:
             differs = state is None or response.etag is None or response.etag != state.etag
             values = {
                 "as_of_ms": as_of_ms,
-                "rows_complete": window.is_everything,
                 "etag": response.etag,
                 "last_modified": response.last_modified,
                 "set_aside": set_aside,
@@ -168,38 +161,20 @@ class Documents:
         *,
         as_of_ms: int,
         next_due_ms: int,
-        window: Window = EVERYTHING,
-        rows_complete: bool = False,
         owner_hash: str | None = None,
     ) -> Changes:
         """Save that the last response is still valid at `as_of_ms`, with the resulting changes.
 
-        With `rows_complete`, as in its `RouteState`, its document is not read. Raises `UnexpectedRow`, `Unavailable`.
+        Raises `Unavailable`.
         """
         with self._database.write() as connection:
             _check_owner(connection, character_id, owner_hash)
-            complete, changes = rows_complete, Changes()
-            if not rows_complete:
-                complete, changes = _catch_up(connection, character_id, route, window)
-            changes += history.renew(connection, route, character_id, as_of_ms, window)
+            changes = history.renew(connection, Snapshot(character_id, route, None, as_of_ms, response.request_id))
             # A "not modified" response may have no validators: keep the old ones.
             validators = {"etag": response.etag, "last_modified": response.last_modified}
-            values: dict[str, Any] = {"as_of_ms": as_of_ms, "rows_complete": complete}
+            values: dict[str, Any] = {"as_of_ms": as_of_ms}
             values |= {name: value for name, value in validators.items() if value}
             self._succeed(connection, character_id, route, response, next_due_ms, values)
-        return changes
-
-    def catch_up(
-        self, character_id: int, route: str, *, window: Window = EVERYTHING, owner_hash: str | None = None
-    ) -> Changes:
-        """Add the rows of the stored document that an earlier collection with dates left out.
-
-        Raises `UnexpectedRow`, `Unavailable`.
-        """
-        with self._database.write() as connection:
-            _check_owner(connection, character_id, owner_hash)
-            complete, changes = _catch_up(connection, character_id, route, window)
-            _update(connection, character_id, route, {"rows_complete": complete})
         return changes
 
     def save_failure(
@@ -352,7 +327,7 @@ def _body(connection: Connection, character_id: int, route: str) -> Any:
     text = connection.execute(
         sa.select(documents.c.body_json).where(documents.c.character_id == character_id, documents.c.route == route)
     ).scalar_one_or_none()
-    return None if text is None else json.loads(text)
+    return None if text is None else exact_json.loads(text)
 
 
 _OWNER = sa.select(characters.c.owner_hash).where(characters.c.character_id == sa.bindparam("of_character"))
@@ -383,18 +358,6 @@ def _save_presence(connection: Connection, character_id: int, body: Any, as_of_m
     connection.execute(sa.update(characters).where(same).values(offline_since_ms=offline_since_ms))
 
 
-def _catch_up(connection: Connection, character_id: int, route: str, window: Window) -> tuple[bool, Changes]:
-    """Return whether all rows of the stored document are stored now, and what changed."""
-    state = _state(connection, character_id, route)
-    if state is None or state.as_of_ms is None or state.rows_complete:
-        return state is not None and state.rows_complete, Changes()
-    body = _body(connection, character_id, route)
-    changes = history.absorb(
-        connection, route, character_id, body, state.as_of_ms, window, is_complete=not state.set_aside
-    )
-    return window.is_everything, changes
-
-
 #: Built once: building takes longer than executing.
 _SAME = sa.and_(
     sync_state.c.character_id == sa.bindparam("of_character"), sync_state.c.route == sa.bindparam("of_route")
@@ -414,8 +377,8 @@ def _put(connection: Connection, character_id: int, route: str, values: dict[str
     """Update the given columns, or insert a row with defaults for the others."""
     if _update(connection, character_id, route, values):
         return
-    fresh = {"rows_complete": False, "failures": 0, **values}
-    connection.execute(sa.insert(sync_state).values(character_id=character_id, route=route, **fresh))
+    fresh = {"character_id": character_id, "route": route, "failures": 0}
+    connection.execute(sa.insert(sync_state).values(fresh | values))
 
 
 def _update(connection: Connection, character_id: int, route: str, values: dict[str, Any]) -> bool:

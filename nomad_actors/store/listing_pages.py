@@ -6,13 +6,13 @@ read: if another job has begun a new set, nothing is added, so two jobs never mi
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from .. import exact_json
 from ..clock import Clock
 from .database import Database
 from .schema import characters, listing_pages, sync_state
@@ -92,7 +92,7 @@ class HeldListing:
             .order_by(listing_pages.c.page)
         )
         with self._database.read() as connection:
-            return [json.loads(text) for text in connection.execute(query).scalars()]
+            return [exact_json.loads(text) for text in connection.execute(query).scalars()]
 
     def add(self, number: int, response: EsiResponse) -> ListingPage | None:
         """Hold a response and return it; return None, and hold nothing, if another job has begun another set.
@@ -100,7 +100,7 @@ class HeldListing:
         Raises `Unavailable`.
         """
         # Serialised before the transaction, which must be short.
-        body_json = json.dumps(response.body, separators=(",", ":"))
+        body_json = exact_json.dumps(response.body, allow_nan=True)
         added = ListingPage(
             number,
             response.etag,

@@ -1,4 +1,4 @@
-"""The tables. Times are milliseconds since the Unix epoch, UTC; ISK are doubles, as ESI sends them.
+"""The tables. Times are milliseconds since the Unix epoch, UTC; ISK are exact decimals with two places.
 
 Every row from ESI is keyed by its character and its natural key: the same journal id is in both parties' journals, so a
 key across all characters would lose one of them. `extra` contains fields from ESI that have no column.
@@ -25,8 +25,10 @@ from sqlalchemy import (
     text,
 )
 
+from .isk import Isk
+
 #: The newest migration, which results in these tables.
-REVISION = "0005"
+REVISION = "0006"
 #: Constraints have names, so that a migration can change them.
 metadata = MetaData(
     naming_convention={
@@ -52,6 +54,11 @@ def _character(*, is_key: bool = True) -> Column[int]:
         nullable=False,
         autoincrement=False,
     )
+
+
+def _answer() -> tuple[Column[str], Column[str]]:
+    """Return the columns that name the response of ESI from which an event was made; NULL before schema 0006."""
+    return Column("route", String(200)), Column("request_id", Text)
 
 
 #: One character that has logged in at least once; never deleted because of a dead token.
@@ -120,8 +127,6 @@ sync_state = Table(
     Column("as_of_ms", BigInteger),
     # The last success (200 or 304).
     Column("synced_ms", BigInteger),
-    # Whether every row of the document is in the history tables; false after a collection with dates.
-    Column("rows_complete", Boolean, nullable=False),
     Column("attempted_ms", BigInteger),
     Column("failures", BigInteger, nullable=False),
     Column("error", Text),
@@ -194,14 +199,14 @@ wallet_journal = Table(
     Column("date_ms", BigInteger, nullable=False),
     Column("ref_type", Text, nullable=False),
     Column("description", Text, nullable=False),
-    Column("amount", Double),
-    Column("balance", Double),
+    Column("amount", Isk),
+    Column("balance", Isk),
     Column("context_id", BigInteger),
     Column("context_id_type", Text),
     Column("first_party_id", BigInteger),
     Column("second_party_id", BigInteger),
     Column("reason", Text),
-    Column("tax", Double),
+    Column("tax", Isk),
     Column("tax_receiver_id", BigInteger),
     Column("extra", _Object),
     Index(None, "character_id", "date_ms"),
@@ -221,7 +226,7 @@ wallet_transactions = Table(
     Column("location_id", BigInteger, nullable=False),
     Column("quantity", BigInteger, nullable=False),
     Column("type_id", BigInteger, nullable=False),
-    Column("unit_price", Double, nullable=False),
+    Column("unit_price", Isk, nullable=False),
     Column("extra", _Object),
     Index(None, "character_id", "date_ms"),
 )
@@ -246,12 +251,12 @@ market_orders = Table(
     Column("location_id", BigInteger, nullable=False),
     Column("region_id", BigInteger, nullable=False),
     Column("type_id", BigInteger, nullable=False),
-    Column("price", Double, nullable=False),
+    Column("price", Isk, nullable=False),
     Column("range", Text, nullable=False),
     Column("volume_remain", BigInteger, nullable=False),
     Column("volume_total", BigInteger, nullable=False),
     Column("min_volume", BigInteger),
-    Column("escrow", Double),
+    Column("escrow", Isk),
     Column("extra", _Object),
 )
 
@@ -265,6 +270,7 @@ order_events = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("kind", String(20), nullable=False),
     Column("inferred", Boolean, nullable=False),
+    *_answer(),
     # What changed: {"price": [old, new], …}
     Column("changes", _Object),
     Index(None, "character_id", "order_id"),
@@ -278,6 +284,8 @@ industry_jobs = Table(
     Column("job_id", BigInteger, primary_key=True, autoincrement=False),
     # active, paused, ready, delivered, cancelled, reverted; other values are allowed
     Column("status", String(40), nullable=False),
+    # Whether the status is a conclusion: ready, because the end has passed.
+    Column("inferred", Boolean, nullable=False),
     Column("as_of_ms", BigInteger, nullable=False),
     Column("activity_id", BigInteger, nullable=False),
     Column("blueprint_id", BigInteger, nullable=False),
@@ -294,7 +302,7 @@ industry_jobs = Table(
     Column("pause_ms", BigInteger),
     Column("completed_ms", BigInteger),
     Column("completed_character_id", BigInteger),
-    Column("cost", Double),
+    Column("cost", Isk),
     Column("licensed_runs", BigInteger),
     Column("probability", Double),
     Column("product_type_id", BigInteger),
@@ -312,6 +320,8 @@ industry_job_events = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("old_status", String(40)),
     Column("new_status", String(40), nullable=False),
+    Column("inferred", Boolean, nullable=False),
+    *_answer(),
     Index(None, "character_id", "job_id"),
 )
 
@@ -338,6 +348,8 @@ skill_events = Table(
     Column("skillpoints_delta", BigInteger, nullable=False),
     Column("level_delta", BigInteger, nullable=False),
     Column("trained_level", BigInteger, nullable=False),
+    Column("inferred", Boolean, nullable=False),
+    *_answer(),
     Index(None, "character_id", "at_ms"),
 )
 
@@ -349,6 +361,54 @@ skill_totals = Table(
     Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
     Column("total_sp", BigInteger, nullable=False),
     Column("unallocated_sp", BigInteger, nullable=False),
+)
+
+#: Which time of one data type of a character is proven complete; between the two times only the holes are not.
+history_coverage = Table(
+    "history_coverage",
+    metadata,
+    _character(),
+    # wallet_journal, wallet_transactions, market_orders, industry_jobs, skill_history
+    Column("data_type", String(40), primary_key=True),
+    Column("complete_since_ms", BigInteger, nullable=False),
+    Column("complete_until_ms", BigInteger, nullable=False),
+    # The last response, or set of pages, that was read to its end without a row set aside.
+    Column("complete_read_ms", BigInteger, nullable=False),
+)
+
+#: One span of time, both ends excluded, in which rows of a data type are missing or may be.
+history_holes = Table(
+    "history_holes",
+    metadata,
+    Column("hole_id", _Counter, primary_key=True),
+    _character(is_key=False),
+    Column("data_type", String(40), nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    # retention, set_aside, balance (the amounts do not lead from one balance to the next)
+    Column("cause", String(20), nullable=False),
+    # What was found, for people: ids, amounts, reasons.
+    Column("details", Text, nullable=False),
+    Column("found_ms", BigInteger, nullable=False),
+    Index(None, "character_id", "data_type", "from_ms"),
+)
+
+#: One value that ESI changed in a row that never changes; the row has the new value.
+history_corrections = Table(
+    "history_corrections",
+    metadata,
+    Column("entry_id", _Counter, primary_key=True),
+    _character(is_key=False),
+    Column("data_type", String(40), nullable=False),
+    # The row's id in its table.
+    Column("row_id", BigInteger, nullable=False),
+    Column("field", String(60), nullable=False),
+    # As in JSON; NULL if the field was missing.
+    Column("old_value", Text),
+    Column("new_value", Text),
+    Column("corrected_ms", BigInteger, nullable=False),
+    *_answer(),
+    Index(None, "character_id", "data_type", "row_id"),
 )
 
 #: One change requested from the admin, or one request that it refused.

@@ -7,7 +7,6 @@ stored now, is no longer counted in `sync_state.set_aside`, which is about the c
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from .. import exact_json
 from .database import Database
 from .invalid_rows import fits
 from .login_keys import ACTIVE
@@ -106,6 +106,6 @@ def _entry(character_id: int, route: str, row: SetAside, now_ms: int) -> dict[st
 def _json(row: Any) -> str:
     try:
         # Escaped: PostgreSQL rejects NUL and halves of surrogate pairs.
-        return json.dumps(row, sort_keys=True, separators=(",", ":"))
+        return exact_json.dumps(row, sort_keys=True, allow_nan=True)
     except RecursionError:
         return '"nested too deeply to be kept"'

@@ -84,7 +84,7 @@ def test_a_strange_reason_costs_no_money(
     assert isinstance(payload, HistoricalDataPayload)
     result = collect(payload, services)
     assert (result.rows_new, result.rows_set_aside, result.rows_repaired) == (2, 0, 1)
-    assert rows("SELECT amount, reason FROM wallet_journal WHERE id = 1") == [(-5.0, "pay\ufffdme \ufffd")]
+    assert rows("SELECT ref_type, reason FROM wallet_journal WHERE id = 1") == [("bounty_prizes", "pay\ufffdme \ufffd")]
     ((reason, original),) = rows("SELECT reason, row_json FROM set_aside_rows")
     assert reason.startswith("stored with U+FFFD instead: reason has characters")
     assert json.loads(original)["reason"] == "pay\0me \ud83d"

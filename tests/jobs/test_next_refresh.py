@@ -208,8 +208,8 @@ def test_the_sweep_reaches_routes_behind_many_that_the_scopes_do_not_allow(
         for number in range(3):
             connection.execute(
                 sa.text(
-                    "INSERT INTO sync_state (character_id, route, rows_complete, failures, refusals, set_aside, "
-                    "next_due_ms, asked_ms) SELECT character_id, :route, rows_complete, 0, 0, 0, 1, asked_ms "
+                    "INSERT INTO sync_state (character_id, route, failures, refusals, set_aside, "
+                    "next_due_ms, asked_ms) SELECT character_id, :route, 0, 0, 0, 1, asked_ms "
                     "FROM sync_state WHERE route = :wallet"
                 ),
                 {"route": f"/an/old/route/{number}", "wallet": WALLET},

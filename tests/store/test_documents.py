@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import EsiResponse
-from nomad_actors.store import EVERYTHING, Changes, OverdueRoute, Store, UnexpectedRow, Window
+from nomad_actors.store import Changes, OverdueRoute, Store, UnexpectedRow
 from nomad_actors.store.history import JOURNAL
-from nomad_actors.store.history.rows import to_ms
 
 CHARACTER = 90000001
 WALLET = "/characters/{character_id}/wallet"
@@ -32,12 +31,9 @@ def _save(
     as_of_ms: int = 1_000,
     etag: str | None = '"a"',
     next_due_ms: int = 0,
-    window: Window = EVERYTHING,
 ) -> Changes:
     response = EsiResponse(200, False, body, etag, "then", as_of_ms + 3_600_000, 1, None)
-    return store.documents.save(
-        character_id, route, response, as_of_ms=as_of_ms, next_due_ms=next_due_ms, window=window
-    )
+    return store.documents.save(character_id, route, response, as_of_ms=as_of_ms, next_due_ms=next_due_ms)
 
 
 def _renew(store: Store, route: str, *, as_of_ms: int, fresh_until_ms: int = 0, next_due_ms: int = 0) -> Changes:
@@ -101,25 +97,6 @@ def test_an_older_response_adds_its_rows_and_replaces_nothing(store: Store) -> N
     assert state is not None
     assert state.etag == '"a"'
     assert store.documents.body(CHARACTER, JOURNAL) == [_entry(2)]
-    assert _journal_ids(store) == [1, 2]
-
-
-def test_rows_left_out_by_dates_are_taken_from_the_document_later(store: Store) -> None:
-    body = [_entry(1, "2026-09-01T00:00:00Z"), _entry(2, "2026-10-01T00:00:00Z")]
-    window = Window(from_ms=to_ms("2026-09-15T00:00:00Z"))
-    _save(store, JOURNAL, body, next_due_ms=0, window=window)
-    assert _journal_ids(store) == [2]
-    assert store.documents.catch_up(CHARACTER, JOURNAL).new == 1
-    assert _journal_ids(store) == [1, 2]
-    assert store.documents.catch_up(CHARACTER, JOURNAL) == Changes()
-
-
-def test_not_modified_after_a_collection_with_dates_adds_the_other_rows(store: Store) -> None:
-    body = [_entry(1, "2026-09-01T00:00:00Z"), _entry(2, "2026-10-01T00:00:00Z")]
-    window = Window(to_ms=to_ms("2026-09-15T00:00:00Z"))
-    _save(store, JOURNAL, body, next_due_ms=0, window=window)
-    assert _journal_ids(store) == [1]
-    _renew(store, JOURNAL, as_of_ms=2_000)
     assert _journal_ids(store) == [1, 2]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def fill(store: Store, character_id: int) -> None:
 
 def _value(column: sa.Column[Any]) -> Any:
     kind = column.type.python_type
-    return next(_NUMBERS) if kind in (int, float) else False if kind is bool else f"text {next(_NUMBERS)}"
+    return next(_NUMBERS) if kind in (int, float, Decimal) else False if kind is bool else f"text {next(_NUMBERS)}"
 
 
 def rows(store: Store, character_id: int) -> dict[str, int]:

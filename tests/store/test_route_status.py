@@ -67,7 +67,6 @@ def in_order(character_id: int, route: str, now_ms: int) -> dict[str, Any]:
     return {
         "character_id": character_id,
         "route": route,
-        "rows_complete": True,
         "attempted_ms": now_ms,
         "synced_ms": now_ms,
         "failures": 0,

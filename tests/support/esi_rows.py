@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from nomad_actors.esi import checks
@@ -11,6 +12,7 @@ from nomad_actors.esi.checks import Check, ListOf, ObjectOf
 
 _SAMPLES: dict[Check, Any] = {
     checks.number: 1.5,
+    checks.isk: Decimal("1.5"),
     checks.flag: True,
     checks.text: "a text",
     checks.time: "2026-10-30T12:13:14Z",
@@ -22,6 +24,7 @@ _NAN, _INFINITE = float("nan"), float("inf")
 _BAD: dict[Check, tuple[Any, ...]] = {
     checks.integer: (2**63, -(2**63) - 1, 10**300, True, 1.5, "7", _NAN, _INFINITE, [1], {"a": 1}),
     checks.number: (_NAN, _INFINITE, -_INFINITE, 10**400, True, "1.5", [1.5]),
+    checks.isk: (_NAN, _INFINITE, -_INFINITE, 2**63, Decimal("-92233720368547757.01"), True, "1.5", [1.5]),
     checks.flag: (1, "true", _NAN),
     checks.text: (5, True, _NAN, ["a"], {"a": "b"}),
     checks.time: (

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection
 
 from ..set_aside import is_set_aside
 from .industry import absorb_jobs
 from .orders import absorb_closed, absorb_open, decide_missing
-from .rows import EVERYTHING, Changes, UnexpectedRow, Window
+from .rows import Changes, Snapshot, UnexpectedRow
 from .skills import absorb_skills
 from .wallet import absorb_journal, absorb_transactions
 
-__all__ = ["EVERYTHING", "Changes", "UnexpectedRow", "Window", "absorb", "renew"]
+__all__ = ["Changes", "Snapshot", "UnexpectedRow", "absorb", "renew"]
 
 
-class Absorb(Protocol):
-    """Turns a response into rows within the caller's transaction; the same response twice changes nothing."""
-
-    def __call__(
-        self,
-        connection: Connection,
-        character_id: int,
-        body: Any,
-        as_of_ms: int,
-        window: Window,
-        is_complete: bool,
-    ) -> Changes: ...
-
+#: Turns a snapshot into rows within the caller's transaction; the same one twice changes nothing.
+Absorb = Callable[[Connection, Snapshot], Changes]
 
 JOURNAL = "/characters/{character_id}/wallet/journal"
 TRANSACTIONS = "/characters/{character_id}/wallet/transactions"
@@ -51,26 +39,17 @@ _BY_ROUTE: Mapping[str, Absorb] = MappingProxyType(
 )
 
 
-def absorb(
-    connection: Connection,
-    route: str,
-    character_id: int,
-    body: Any,
-    as_of_ms: int,
-    window: Window,
-    *,
-    is_complete: bool = True,
-) -> Changes:
-    """Save the rows of `body`, if its route has any; nothing is inferred from what an incomplete body lacks.
+def absorb(connection: Connection, snapshot: Snapshot) -> Changes:
+    """Save the rows of `snapshot`, if its route has any.
 
     Raises `UnexpectedRow`.
     """
-    save = _BY_ROUTE.get(route)
-    return save(connection, character_id, body, as_of_ms, window, is_complete) if save else Changes()
+    save = _BY_ROUTE.get(snapshot.route)
+    return save(connection, snapshot) if save else Changes()
 
 
-def renew(connection: Connection, route: str, character_id: int, as_of_ms: int, window: Window) -> Changes:
-    """Save the consequences of a response that is unchanged as of `as_of_ms`."""
-    if route == ORDERS_HISTORY and not is_set_aside(connection, character_id, route):
-        return decide_missing(connection, character_id, as_of_ms, window)
+def renew(connection: Connection, snapshot: Snapshot) -> Changes:
+    """Save the consequences of a snapshot without a body: ESI's data has not changed up to its time."""
+    if snapshot.route == ORDERS_HISTORY and not is_set_aside(connection, snapshot.character_id, snapshot.route):
+        return decide_missing(connection, snapshot)
     return Changes()

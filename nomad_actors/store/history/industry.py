@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..schema import industry_job_events, industry_jobs
 from ..upsert import upsert
-from .rows import Changes, RowKind, Window, stored_by_key
+from .rows import Changes, RowKind, Snapshot, stored_by_key
 
 _JOBS = RowKind(
     industry_jobs,
@@ -19,32 +17,30 @@ _JOBS = RowKind(
         "pause_date": "pause_ms",
         "completed_date": "completed_ms",
     },
-    computed=("as_of_ms",),
+    computed=("as_of_ms", "inferred"),
 )
 
 
-def absorb_jobs(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
-) -> Changes:
-    """Save the jobs of `body` that started in `window`.
+def absorb_jobs(connection: Connection, snapshot: Snapshot) -> Changes:
+    """Save the jobs of `snapshot`.
 
     A job that ESI does not list stays unchanged, so an incomplete body does no harm.
     """
-    stored = stored_by_key(connection, industry_jobs, "job_id", character_id)
+    stored = stored_by_key(connection, industry_jobs, "job_id", snapshot.character_id)
     rows, events = [], []
-    for each in body:
-        row = {**_JOBS.read(character_id, each), "as_of_ms": as_of_ms}
+    for each in snapshot.body:
+        row = {**_JOBS.read(snapshot.character_id, each), "inferred": False, "as_of_ms": snapshot.as_of_ms}
         old = stored.get(row["job_id"])
-        if not window.contains(row["start_ms"]) or (old is not None and old.as_of_ms > as_of_ms):
+        if old is not None and old.as_of_ms > snapshot.as_of_ms:
             continue
         rows.append(row)
         if old is None or old.status != row["status"]:
+            old_status = None if old is None else old.status
             events.append(
                 {
-                    "character_id": character_id,
+                    **snapshot.event(),
                     "job_id": row["job_id"],
-                    "at_ms": as_of_ms,
-                    "old_status": None if old is None else old.status,
+                    "old_status": old_status,
                     "new_status": row["status"],
                 }
             )

@@ -8,7 +8,7 @@ row that was set aside is not complete: the order may be in that row, so nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Row
 
 from ..schema import market_orders, order_events
 from ..upsert import upsert
-from .rows import Changes, RowKind, Window, stored_by_key
+from .rows import Changes, RowKind, Snapshot, stored_by_key
 
 _DAY_MS = 86_400_000
 _ORDERS = RowKind(
@@ -30,73 +30,58 @@ _ORDERS = RowKind(
 _WATCHED = ("price", "volume_remain", "volume_total", "issued_ms", "duration")
 
 
-def absorb_open(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
-) -> Changes:
-    """Save the open orders of `body` and their changes, and mark the missing ones if it is complete."""
-    stored = stored_by_key(connection, market_orders, "order_id", character_id)
-    listed = [_read(character_id, each, "open", as_of_ms) for each in body]
+def absorb_open(connection: Connection, snapshot: Snapshot) -> Changes:
+    """Save the open orders of `snapshot` and their changes, and mark the missing ones if it is complete."""
+    stored = stored_by_key(connection, market_orders, "order_id", snapshot.character_id)
+    listed = [_read(snapshot, each, "open") for each in snapshot.body]
     rows, events = [], []
     for row in listed:
         old = stored.get(row["order_id"])
-        if not window.contains(row["issued_ms"]) or (old is not None and not _may_be_open(old, as_of_ms)):
-            continue
-        rows.append(row)
-        events += _events_of_open(row, old)
+        if old is None or _may_be_open(old, snapshot.as_of_ms):
+            rows.append(row)
+            events += _events_of_open(snapshot, row, old)
     upsert(connection, market_orders, rows)
-    if is_complete:
+    if snapshot.is_complete:
         absent = stored.keys() - {row["order_id"] for row in listed}
-        _mark_missing(connection, [stored[order_id] for order_id in absent], as_of_ms, window)
+        _mark_missing(connection, [stored[order_id] for order_id in absent], snapshot.as_of_ms)
     return _record(connection, rows, stored, events)
 
 
-def absorb_closed(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
-) -> Changes:
-    """Save the cancelled and expired orders of `body`, and close the missing ones if it is complete."""
-    stored = stored_by_key(connection, market_orders, "order_id", character_id)
-    listed = [_read(character_id, each, each.get("state", "expired"), as_of_ms) for each in body]
-    rows = [row for row in listed if window.contains(row["issued_ms"])]
+def absorb_closed(connection: Connection, snapshot: Snapshot) -> Changes:
+    """Save the cancelled and expired orders of `snapshot`, and close the missing ones if it is complete."""
+    stored = stored_by_key(connection, market_orders, "order_id", snapshot.character_id)
+    rows = [_read(snapshot, each, each.get("state", "expired")) for each in snapshot.body]
     events = []
     for row in rows:
         old = stored.get(row["order_id"])
         # A closed order stays closed, so an older response is valid too.
-        row["as_of_ms"] = max(as_of_ms, old.as_of_ms if old is not None else 0)
+        row["as_of_ms"] = max(snapshot.as_of_ms, old.as_of_ms if old is not None else 0)
         if old is None or old.state != row["state"]:
-            events.append(_event(row, row["state"], _difference(row, old)))
+            events.append(_event(snapshot, row, row["state"], _difference(row, old)))
     upsert(connection, market_orders, rows)
     changes = _record(connection, rows, stored, events)
-    if not is_complete:
+    if not snapshot.is_complete:
         return changes
-    return changes + decide_missing(
-        connection, character_id, as_of_ms, window, exclude={row["order_id"] for row in listed}
-    )
+    return changes + decide_missing(connection, snapshot, exclude={row["order_id"] for row in rows})
 
 
-def decide_missing(
-    connection: Connection,
-    character_id: int,
-    as_of_ms: int,
-    window: Window,
-    exclude: Iterable[int] = (),
-) -> Changes:
-    """Close the missing orders that the history, as of `as_of_ms`, does not contain either."""
+def decide_missing(connection: Connection, snapshot: Snapshot, exclude: Collection[int] = ()) -> Changes:
+    """Close the missing orders that the history, which is complete in `snapshot`, does not contain either."""
     missing = connection.execute(
         sa.select(market_orders).where(
-            market_orders.c.character_id == character_id,
+            market_orders.c.character_id == snapshot.character_id,
             market_orders.c.state == "open",
-            market_orders.c.missing_since_ms <= as_of_ms,
+            market_orders.c.missing_since_ms <= snapshot.as_of_ms,
         )
     ).all()
-    gone = [row for row in missing if window.contains(row.issued_ms) and row.order_id not in set(exclude)]
-    events = [_close(connection, row) for row in gone]
-    return _record(connection, [], {}, events) + Changes(changed=len(gone))
+    events = [_close(connection, snapshot, row) for row in missing if row.order_id not in exclude]
+    return _record(connection, [], {}, events) + Changes(changed=len(events))
 
 
-def _read(character_id: int, each: Any, state: str, as_of_ms: int) -> dict[str, Any]:
-    row = _ORDERS.read(character_id, each)
+def _read(snapshot: Snapshot, each: Any, state: str) -> dict[str, Any]:
+    row = _ORDERS.read(snapshot.character_id, each)
     row["is_buy_order"] = bool(row["is_buy_order"])
-    return {**row, "state": state, "inferred": False, "missing_since_ms": None, "as_of_ms": as_of_ms}
+    return {**row, "state": state, "inferred": False, "missing_since_ms": None, "as_of_ms": snapshot.as_of_ms}
 
 
 def _may_be_open(old: Row[Any], as_of_ms: int) -> bool:
@@ -105,16 +90,16 @@ def _may_be_open(old: Row[Any], as_of_ms: int) -> bool:
     return not is_known_closed and bool(old.as_of_ms <= as_of_ms)
 
 
-def _events_of_open(row: dict[str, Any], old: Row[Any] | None) -> list[dict[str, Any]]:
+def _events_of_open(snapshot: Snapshot, row: dict[str, Any], old: Row[Any] | None) -> list[dict[str, Any]]:
     if old is None:
-        return [_event(row, "placed", None)]
+        return [_event(snapshot, row, "placed", None)]
     changes = _difference(row, old)
     if old.state != "open":
-        return [_event(row, "reopened", changes)]
+        return [_event(snapshot, row, "reopened", changes)]
     if not changes:
         return []
     only_filled = changes.keys() == {"volume_remain"} and row["volume_remain"] < old.volume_remain
-    return [_event(row, "partly_filled" if only_filled else "changed", changes)]
+    return [_event(snapshot, row, "partly_filled" if only_filled else "changed", changes)]
 
 
 def _difference(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | None:
@@ -124,14 +109,11 @@ def _difference(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | N
     return {name: [before[name], row[name]] for name in _WATCHED if before[name] != row[name]} or None
 
 
-def _mark_missing(connection: Connection, absent: list[Row[Any]], as_of_ms: int, window: Window) -> None:
+def _mark_missing(connection: Connection, absent: list[Row[Any]], as_of_ms: int) -> None:
     newly = [
         row.order_id
         for row in absent
-        if row.state == "open"
-        and row.missing_since_ms is None
-        and row.as_of_ms < as_of_ms
-        and window.contains(row.issued_ms)
+        if row.state == "open" and row.missing_since_ms is None and row.as_of_ms < as_of_ms
     ]
     if newly:
         connection.execute(
@@ -141,7 +123,7 @@ def _mark_missing(connection: Connection, absent: list[Row[Any]], as_of_ms: int,
         )
 
 
-def _close(connection: Connection, row: Row[Any]) -> dict[str, Any]:
+def _close(connection: Connection, snapshot: Snapshot, row: Row[Any]) -> dict[str, Any]:
     has_expired = row.issued_ms + row.duration * _DAY_MS <= row.missing_since_ms
     state = "expired" if has_expired else "filled"
     remain = row.volume_remain if has_expired else 0
@@ -151,25 +133,12 @@ def _close(connection: Connection, row: Row[Any]) -> dict[str, Any]:
         .values(state=state, inferred=True, volume_remain=remain)
     )
     changes = None if has_expired else {"volume_remain": [row.volume_remain, 0]}
-    return {
-        "character_id": row.character_id,
-        "order_id": row.order_id,
-        "at_ms": row.missing_since_ms,
-        "kind": state,
-        "inferred": True,
-        "changes": changes,
-    }
+    event = snapshot.event(at_ms=row.missing_since_ms, inferred=True)
+    return {**event, "order_id": row.order_id, "kind": state, "changes": changes}
 
 
-def _event(row: dict[str, Any], kind: str, changes: dict[str, Any] | None) -> dict[str, Any]:
-    return {
-        "character_id": row["character_id"],
-        "order_id": row["order_id"],
-        "at_ms": row["as_of_ms"],
-        "kind": kind,
-        "inferred": False,
-        "changes": changes,
-    }
+def _event(snapshot: Snapshot, row: dict[str, Any], kind: str, changes: dict[str, Any] | None) -> dict[str, Any]:
+    return {**snapshot.event(at_ms=row["as_of_ms"]), "order_id": row["order_id"], "kind": kind, "changes": changes}
 
 
 def _record(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from ...errors import NomadError
+from ..isk import Isk, to_isk
 
 
 class UnexpectedRow(NomadError):
@@ -18,29 +19,38 @@ class UnexpectedRow(NomadError):
 
 
 @dataclass(frozen=True)
-class Window:
-    """The time range whose rows are saved (ms, both ends inclusive; None means no limit)."""
+class Snapshot:
+    """ESI's data for one route of one character at one time: its rows or object, checked by `esi.sifting`.
 
-    from_ms: int | None = None
-    to_ms: int | None = None
+    `set_aside` is the number of its rows that could not be stored: nothing is concluded from what the others lack.
+    """
+
+    character_id: int
+    route: str
+    body: Any
+    as_of_ms: int
+    request_id: str | None = None
+    set_aside: int = 0
 
     @property
-    def is_everything(self) -> bool:
-        """Whether no row is left out."""
-        return self.from_ms is None and self.to_ms is None
+    def is_complete(self) -> bool:
+        """Whether the body contains every row."""
+        return self.set_aside == 0
 
-    def contains(self, at_ms: int) -> bool:
-        """Return whether a row of this time is saved."""
-        after_start = self.from_ms is None or at_ms >= self.from_ms
-        return after_start and (self.to_ms is None or at_ms <= self.to_ms)
-
-
-EVERYTHING = Window()
+    def event(self, *, at_ms: int | None = None, inferred: bool = False) -> dict[str, Any]:
+        """Return the columns that all events have: of what and when, observed or inferred, from which response."""
+        return {
+            "character_id": self.character_id,
+            "at_ms": self.as_of_ms if at_ms is None else at_ms,
+            "inferred": inferred,
+            "route": self.route,
+            "request_id": self.request_id,
+        }
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The effect of a response on the history: its rows in the window, new rows, changed rows, events.
+    """The effect of a response on the history: its rows, new rows, changed rows, events.
 
     `set_aside` rows could not be stored, `repaired` ones only with U+FFFD for some characters.
     """
@@ -86,11 +96,12 @@ class RowKind:
             (
                 names.get(each.name, each.name),
                 each.name,
-                to_ms if each.name.endswith("_ms") else None,
+                _conversion(each),
                 not each.nullable and each.name not in optional,
             )
             for each in columns
         ]
+        self._isk = tuple(each.name for each in columns if isinstance(each.type, Isk))
         self._known = frozenset({name for name, *_ in self._fields}.union(ignored))
 
     def read(self, character_id: int, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,8 +118,19 @@ class RowKind:
             raise UnexpectedRow(f"a row of {self._name} has no {error}") from error
         except (ValueError, TypeError, AttributeError, OverflowError) as error:
             raise UnexpectedRow(f"a row of {self._name} is unreadable: {error}") from error
-        columns["extra"] = {name: value for name, value in row.items() if name not in self._known} or None
+        extra = {name: value for name, value in row.items() if name not in self._known}
+        # What rounding changed is still known exactly.
+        extra |= {name: row[name] for name in self._isk if row.get(name) is not None and row[name] != columns[name]}
+        columns["extra"] = extra or None
         return columns
+
+
+def _conversion(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
+    if isinstance(column.type, Isk):
+        return to_isk
+    if isinstance(column.type, sa.Double):
+        return float
+    return to_ms if column.name.endswith("_ms") else None
 
 
 def to_ms(text: str) -> int:

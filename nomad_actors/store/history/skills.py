@@ -17,27 +17,30 @@ from sqlalchemy.engine import Connection, Row
 
 from ..schema import skill_events, skill_levels, skill_totals
 from ..upsert import upsert
-from .rows import Changes, UnexpectedRow, Window, stored_by_key
+from .rows import Changes, Snapshot, UnexpectedRow, stored_by_key
 
 
-def absorb_skills(
-    connection: Connection, character_id: int, body: Any, as_of_ms: int, window: Window, is_complete: bool
-) -> Changes:
-    """Save the skills of `body`, if it is in `window` and newer than the saved ones."""
-    stored = stored_by_key(connection, skill_levels, "skill_id", character_id)
+def absorb_skills(connection: Connection, snapshot: Snapshot) -> Changes:
+    """Save the skills of `snapshot`, if it is newer than the saved ones."""
+    stored = stored_by_key(connection, skill_levels, "skill_id", snapshot.character_id)
     newest_ms = max((row.as_of_ms for row in stored.values()), default=0)
-    if not window.contains(as_of_ms) or newest_ms > as_of_ms:
+    if newest_ms > snapshot.as_of_ms:
         return Changes()
-    rows = _rows(character_id, body, as_of_ms)
+    rows = _rows(snapshot)
     listed = {row["skill_id"]: row["skillpoints"] for row in rows}
-    has_all = is_complete and bool(listed) and body.get("total_sp", 0) <= sum(listed.values())
-    gone = [_dropped(row, as_of_ms) for skill_id, row in stored.items() if has_all and skill_id not in listed]
-    events = [event for row in [*rows, *gone] if (event := _event(row, stored.get(row["skill_id"])))]
+    has_all = snapshot.is_complete and bool(listed) and snapshot.body.get("total_sp", 0) <= sum(listed.values())
+    gone = [_dropped(row, snapshot) for skill_id, row in stored.items() if has_all and skill_id not in listed]
+    inferred = {row["skill_id"] for row in gone}
+    events = [
+        event | {"inferred": row["skill_id"] in inferred}
+        for row in [*rows, *gone]
+        if (event := _event(snapshot, row, stored.get(row["skill_id"])))
+    ]
     upsert(connection, skill_levels, [*rows, *gone])
     is_baseline = not stored
     if events and not is_baseline:
         connection.execute(sa.insert(skill_events), events)
-    _save_total(connection, character_id, body, as_of_ms)
+    _save_total(connection, snapshot)
     return Changes(
         seen=len(rows),
         new=sum(row["skill_id"] not in stored for row in rows),
@@ -46,50 +49,51 @@ def absorb_skills(
     )
 
 
-def _rows(character_id: int, body: Any, as_of_ms: int) -> list[dict[str, Any]]:
+def _rows(snapshot: Snapshot) -> list[dict[str, Any]]:
     try:
         return [
             {
-                "character_id": character_id,
+                "character_id": snapshot.character_id,
                 "skill_id": each["skill_id"],
                 "active_level": each["active_skill_level"],
                 "trained_level": each["trained_skill_level"],
                 "skillpoints": each["skillpoints_in_skill"],
-                "as_of_ms": as_of_ms,
+                "as_of_ms": snapshot.as_of_ms,
             }
-            for each in body["skills"]
+            for each in snapshot.body["skills"]
         ]
     except (KeyError, TypeError) as error:
         raise UnexpectedRow(f"the skills have no {error}") from error
 
 
-def _dropped(row: Row[Any], as_of_ms: int) -> dict[str, Any]:
-    zeros = {"active_level": 0, "trained_level": 0, "skillpoints": 0, "as_of_ms": as_of_ms}
+def _dropped(row: Row[Any], snapshot: Snapshot) -> dict[str, Any]:
+    zeros = {"active_level": 0, "trained_level": 0, "skillpoints": 0, "as_of_ms": snapshot.as_of_ms}
     return {**row._mapping, **zeros}
 
 
-def _event(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | None:
+def _event(snapshot: Snapshot, row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | None:
     points = row["skillpoints"] - (old.skillpoints if old is not None else 0)
     levels = row["trained_level"] - (old.trained_level if old is not None else 0)
     if old is not None and points == 0 and levels == 0:
         return None
     return {
-        "character_id": row["character_id"],
+        **snapshot.event(),
         "skill_id": row["skill_id"],
-        "at_ms": row["as_of_ms"],
         "skillpoints_delta": points,
         "level_delta": levels,
         "trained_level": row["trained_level"],
     }
 
 
-def _save_total(connection: Connection, character_id: int, body: Any, as_of_ms: int) -> None:
+def _save_total(connection: Connection, snapshot: Snapshot) -> None:
+    body = snapshot.body
     total = {"total_sp": body.get("total_sp", 0), "unallocated_sp": body.get("unallocated_sp", 0)}
     last = connection.execute(
         sa.select(skill_totals.c.total_sp, skill_totals.c.unallocated_sp)
-        .where(skill_totals.c.character_id == character_id)
+        .where(skill_totals.c.character_id == snapshot.character_id)
         .order_by(skill_totals.c.at_ms.desc())
         .limit(1)
     ).one_or_none()
     if last is None or dict(last._mapping) != total:
-        upsert(connection, skill_totals, [{"character_id": character_id, "at_ms": as_of_ms, **total}])
+        row = {"character_id": snapshot.character_id, "at_ms": snapshot.as_of_ms, **total}
+        upsert(connection, skill_totals, [row])
