@@ -73,7 +73,8 @@ local function read_bucket(name, window_ms)
   local bucket = { name = name, key = KEY.bucket(name), slot_ms = window_ms / SLOTS, window_ms = window_ms, returned = {}, spent = 0 }
   bucket.slot = math.floor(now / bucket.slot_ms)
   local window
-  bucket.used, bucket.held, bucket.oldest, window = numbers(bucket.key, 'used', 'held', 'oldest', 'window')
+  bucket.used, bucket.held, bucket.oldest, window, bucket.limit, bucket.full =
+    numbers(bucket.key, 'used', 'held', 'oldest', 'window', 'limit', 'full')
   if window ~= window_ms or bucket.slot - bucket.oldest > 2 * SLOTS or bucket.slot < bucket.oldest then
     -- Another window has other slots, and so has a clock that went back: what was spent counts as spent now. After two
     -- windows everything has returned.
@@ -103,8 +104,9 @@ local function write_bucket(bucket)
   if #bucket.returned > 0 then redis.call('HDEL', bucket.key, unpack(bucket.returned)) end
   if bucket.spent > 0 then redis.call('HINCRBY', bucket.key, bucket.slot, bucket.spent) end
   redis.call('HSET', bucket.key, 'used', bucket.used, 'held', math.max(bucket.held, 0), 'oldest', bucket.oldest,
-    'window', bucket.window_ms)
-  expire(bucket.key, bucket.window_ms + 2 * bucket.slot_ms)
+    'window', bucket.window_ms, 'limit', bucket.limit, 'full', bucket.full)
+  -- What has only been reserved is settled or given up long before.
+  if bucket.is_new or bucket.spent > 0 then expire(bucket.key, bucket.window_ms + 2 * bucket.slot_ms) end
 end
 
 -- When a bucket that was only read will have returned so many tokens.

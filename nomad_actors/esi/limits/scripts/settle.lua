@@ -25,12 +25,15 @@ local function settle_bucket()
   spend(bucket, input.spent)
   -- Somebody else uses this application too, or ESI counted what we did not.
   if input.remaining then spend(bucket, input.limit - bucket.used - bucket.held - input.remaining) end
+  local share, was_full = (bucket.used + bucket.held) / input.limit, bucket.full == 1
+  bucket.limit, bucket.full = input.limit, share < FULL and 0 or 1
   write_bucket(bucket)
-  redis.call('HSET', bucket.key, 'limit', input.limit)
-  local share = (bucket.used + bucket.held) / input.limit
-  if share < FULL then redis.call('ZREM', KEY.fullest, bucket.name) return end
-  redis.call('ZADD', KEY.fullest, share, bucket.name)
-  redis.call('ZREMRANGEBYRANK', KEY.fullest, 0, -FULLEST - 1)
+  if share >= FULL then
+    redis.call('ZADD', KEY.fullest, share, bucket.name)
+    redis.call('ZREMRANGEBYRANK', KEY.fullest, 0, -FULLEST - 1)
+  elseif was_full then
+    redis.call('ZREM', KEY.fullest, bucket.name)
+  end
 end
 if text then settle_bucket() end
 
