@@ -363,7 +363,8 @@ skill_totals = Table(
     Column("unallocated_sp", BigInteger, nullable=False),
 )
 
-#: Which time of one data type of a character is proven complete; between the two times only the holes are not.
+#: Which time of one data type of a character is proven complete: from the first time to before the second one, except
+#: its holes.
 history_coverage = Table(
     "history_coverage",
     metadata,
@@ -376,7 +377,7 @@ history_coverage = Table(
     Column("complete_read_ms", BigInteger, nullable=False),
 )
 
-#: One span of time, both ends excluded, in which rows of a data type are missing or may be.
+#: One span of time, both ends included, in which rows of a data type are missing or may be.
 history_holes = Table(
     "history_holes",
     metadata,
