@@ -261,7 +261,7 @@ def _all_in_use(engine: Engine) -> str:
     assert isinstance(pool, QueuePool)
     return (
         f"all {pool.size() + MORE_CONNECTIONS} connections of this process have been in use for {pool.timeout():g} s: "
-        "its transactions take too long, or more of its threads use the database than its queues have (NOMAD_CONCURRENCY)"
+        "transactions take too long, or more threads use the database than the queues have (NOMAD_CONCURRENCY)"
     )
 
 
@@ -292,6 +292,8 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None, threads: int) -> Engine
         "json_serializer": exact_json.dumps,
         "json_deserializer": exact_json.loads,
     }
+    if wait_ms is not None:
+        options["pool_timeout"] = wait_ms / 1000
     try:
         check_options(url)
         if url.get_backend_name() == "sqlite":
@@ -300,7 +302,6 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None, threads: int) -> Engine
             from .postgres import connect_options
 
             options |= {"pool_pre_ping": True, "connect_args": connect_options(url.query)}
-            options |= {} if wait_ms is None else {"pool_timeout": wait_ms / 1000}
         engine = sa.create_engine(url, **options)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
