@@ -236,7 +236,7 @@ def test_a_url_without_a_valid_database_is_rejected(url: str) -> None:
 
 def test_errors_do_not_contain_the_values(store: Store) -> None:
     store.logins.save(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
-    misfit = {"character_id": 2, "route": "/r", "body_json": "a player's secret", "pages": 1}
+    misfit = {"character_id": 2, "route": "/r", "body_json": b"a player's secret", "pages": 1}
     with pytest.raises(sa.exc.IntegrityError) as caught, store.database.write() as connection:
         connection.execute(sa.insert(metadata.tables["documents"]).values(**misfit))
     assert "secret" not in str(caught.value)
