@@ -108,7 +108,8 @@ class _Known:
         """Return our copy as ESI is asked about it; `in_full` without its validators."""
         if self.state is None:
             return Copy()
-        if in_full:
+        if in_full or self.state.pages is None:
+            # Without its document, which was too old to be kept, a "not modified" response would bring nothing.
             return Copy(pages=self.state.pages, failures=self.state.failures)
         return Copy(self.state.etag, self.state.last_modified, self.state.pages, self.state.failures)
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -108,8 +109,8 @@ documents = Table(
     metadata,
     _character(),
     Column("route", String(200), primary_key=True),
-    # JSON, serialised before the transaction.
-    Column("body_json", Text, nullable=False),
+    # JSON, compressed if it is long (packed_body.py).
+    Column("body_json", LargeBinary, nullable=False),
     Column("pages", BigInteger, nullable=False),
 )
 
@@ -181,7 +182,7 @@ listing_pages = Table(
     Column("route", String(200), primary_key=True),
     # In the order of the requests, from 1.
     Column("page", BigInteger, primary_key=True, autoincrement=False),
-    Column("body_json", Text, nullable=False),
+    Column("body_json", LargeBinary, nullable=False),
     Column("etag", Text),
     Column("last_modified", Text),
     # X-Pages of this response.

@@ -30,7 +30,7 @@ from nomad_actors.jobs.esi_refresh import (
 )
 from nomad_actors.jobs.services import Services
 from nomad_actors.queues.job import Job
-from nomad_actors.store import RouteState
+from nomad_actors.store import RouteState, schema
 from nomad_actors.store.documents import OwnerChanged
 from sandbox.serve import SandboxServer
 
@@ -389,7 +389,7 @@ def test_a_copy_that_is_wrong_is_repaired_by_asking_without_its_etag(
     refresh(ATTRIBUTES)
     right = services.store.documents.body(seeded["character_id"], ATTRIBUTES)
     with services.store.database.write() as connection:
-        connection.execute(sa.text("UPDATE documents SET body_json = '{}'"))
+        connection.execute(sa.update(schema.documents).values(body_json=b"{}"))
     advance(3_700)
     assert refresh(ATTRIBUTES).outcome == "not_modified"
     advance(3_700)
