@@ -104,13 +104,10 @@ class Query(Generic[RowT]):
         if self.limit is not None and (not isinstance(self.limit, int) or self.limit < 0):
             raise BadInput(f"limit {safe_repr(self.limit, 100)} is invalid (allowed: 0 or more rows)")
         after = None if self.after is None else read_cursor(self.listing.name, self.after)
-        return self._pages(database, self._filtered(only), after)
+        return self._pages(database, self.statement(only), after)
 
-    def statement(self, only: dict[str, Collection[Any] | None], after: tuple[int, int] | None) -> sa.Select[Any]:
-        """Return the query of the rows behind `after`, in order."""
-        return self._behind(self._filtered(only), after)
-
-    def _filtered(self, only: dict[str, Collection[Any] | None]) -> sa.Select[Any]:
+    def statement(self, only: dict[str, Collection[Any] | None]) -> sa.Select[Any]:
+        """Return the query of all rows, in order."""
         time, key = self.listing.order
         from_ms, to_ms = range_ms(self.from_, self.to)
         query = self.listing.select().where(self.listing.table.c.character_id == self.character_id)
@@ -120,10 +117,12 @@ class Query(Generic[RowT]):
             query = query.where(time < to_ms)
         for name, values in only.items():
             if values is not None:
-                query = query.where(self.listing.table.c[name].in_(values))
+                column = self.listing.table.c[name]
+                query = query.where(column.in_(_storable(column, values)))
         return query.order_by(time.desc(), key.desc()) if self.newest_first else query.order_by(time, key)
 
-    def _behind(self, query: sa.Select[Any], after: tuple[int, int] | None) -> sa.Select[Any]:
+    def behind(self, query: sa.Select[Any], after: tuple[int, int] | None) -> sa.Select[Any]:
+        """Return the query of the rows behind one, by its time and id; of all rows for None."""
         if after is None:
             return query
         here, there = sa.tuple_(*self.listing.order), sa.tuple_(*after)
@@ -134,10 +133,30 @@ class Query(Generic[RowT]):
         while left is None or left > 0:
             size = PAGE_ROWS if left is None else min(PAGE_ROWS, left)
             with database.read() as connection:
-                found = connection.execute(self._behind(query, after).limit(size)).all()
+                found = connection.execute(self.behind(query, after).limit(size)).all()
             page: list[RowT] = list(map(self.listing.row._make, found))
             yield from page
             if len(page) < size:
                 return
             after = read_cursor(self.listing.name, page[-1].cursor)
             left = None if left is None else left - size
+
+
+def _storable(column: sa.Column[Any], values: Collection[Any]) -> list[Any]:
+    """Return the values that a row can have; a text or number alone is one value, not a collection.
+
+    Raises `BadInput` for a value of another type.
+    """
+    listed = [values] if isinstance(values, (str, int)) else list(values)
+    kind = int if isinstance(column.type, sa.BigInteger) else str
+    for value in listed:
+        if type(value) is not kind:
+            raise BadInput(f"{column.name} {safe_repr(value, 100)} is invalid (allowed: {kind.__name__})")
+    return [value for value in listed if _can_be_stored(value)]
+
+
+def _can_be_stored(value: int | str) -> bool:
+    """Return whether a value fits a column: 64 bits, or text without NUL and halves of surrogate pairs."""
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**63
+    return "\0" not in value and value.encode(errors="replace").decode() == value

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from ..clock import Clock
 from ..errors import UnknownCharacter
+from ..logs.foreign_text import safe_repr
 from ..store import Store
 from ..store.history.completeness import Completeness, completeness
 from ..store.schema import characters, skill_totals
@@ -208,6 +209,8 @@ class Data:
 
     def _check(self, character_id: int) -> tuple[int, str]:
         """Return the character's user and state."""
+        if not isinstance(character_id, int) or abs(character_id) >= 2**63:
+            raise UnknownCharacter(f"{safe_repr(character_id, 100)} is no character's id")
         query = sa.select(characters.c.user_id, characters.c.state).where(characters.c.character_id == character_id)
         with self._database.read() as connection:
             found = connection.execute(query).one_or_none()
