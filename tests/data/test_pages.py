@@ -34,11 +34,10 @@ FROM numbers
 _READER = """
 import resource, sys
 from nomad_actors import data
-rows = data.connect(database_url=sys.argv[1]).journal(int(sys.argv[2]))
-for _ in range(5_000):
-    next(rows)
+reader, character = data.connect(database_url=sys.argv[1]), int(sys.argv[2])
+list(reader.journal(character, limit=4_000))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-count = 5_000 + sum(1 for _ in rows)
+count = sum(1 for _ in reader.journal(character))
 print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
