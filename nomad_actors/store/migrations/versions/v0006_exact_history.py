@@ -24,6 +24,18 @@ _AMOUNTS = {
 }
 #: Documents by table, with its key.
 _DOCUMENTS = {"documents": ("character_id", "route"), "listing_pages": ("character_id", "route", "page")}
+#: By table: time and id, by which it is read in pages.
+_PAGES = {
+    "wallet_journal": ("date_ms", "id"),
+    "wallet_transactions": ("date_ms", "transaction_id"),
+    "market_orders": ("issued_ms", "order_id"),
+    "order_events": ("at_ms", "event_id"),
+    "industry_jobs": ("start_ms", "job_id"),
+    "industry_job_events": ("at_ms", "event_id"),
+    "skill_events": ("at_ms", "event_id"),
+}
+#: Indexes without the id, which those replace.
+_REPLACED = {"wallet_journal": "date_ms", "wallet_transactions": "date_ms", "skill_events": "at_ms"}
 _EVENTS = ("order_events", "industry_job_events", "skill_events")
 
 
@@ -44,6 +56,7 @@ def upgrade() -> None:
     op.execute("UPDATE sync_state SET etag = NULL, last_modified = NULL, fresh_until_ms = NULL WHERE NOT rows_complete")
     with op.batch_alter_table("sync_state") as state:
         state.drop_column("rows_complete")
+    _index_pages()
     _add_tables()
     for table, keys in _DOCUMENTS.items():
         _make_binary(table)
@@ -77,6 +90,13 @@ def _compress(table: sa.TableClause, keys: tuple[str, ...]) -> None:
         ]
         op.get_bind().execute(update, compressed)
         after = tuple(rows[-1])[: len(keys)]
+
+
+def _index_pages() -> None:
+    for table, time in _REPLACED.items():
+        op.drop_index(op.f(f"ix_{table}_character_id_{time}"), table)
+    for table, (time, key) in _PAGES.items():
+        op.create_index(op.f(f"ix_{table}_character_id_{time}_{key}"), table, ["character_id", time, key])
 
 
 def _make_exact(table: str, columns: tuple[str, ...]) -> None:
