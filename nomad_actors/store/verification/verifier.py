@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 
-from ...errors import UnknownCharacter
 from ..database import Database
 from ..history import INDUSTRY_JOBS, JOURNAL, ORDERS, ORDERS_HISTORY, SKILLS, TRANSACTIONS
 from ..history.completeness import DATA_TYPES, Completeness, completeness
 from ..schema import (
-    characters,
     sync_state,
     wallet_journal,
     wallet_transactions,
 )
 from . import claims, links, states
 from .balances import Entry, broken_balances
+from .characters import Checked, find_characters
 from .pages import pages
 from .problem import Problem
 
@@ -36,14 +35,6 @@ _ROUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _COMPARED = {each.data_type: each for each in (states.ORDERS, states.INDUSTRY_JOBS, states.SKILLS)}
 #: The tables whose rows the checks read one after another; what the others lack is found by one query.
 _READ = {"wallet_journal": wallet_journal, **{each.data_type: each.key.table for each in _COMPARED.values()}}
-
-
-class Checked(NamedTuple):
-    """A character to check."""
-
-    character_id: int
-    user_id: int
-    name: str
 
 
 class Verifier:
@@ -68,7 +59,7 @@ class Verifier:
     ) -> None:
         self._database, self._now_ms, self._on_rows = database, now_ms, on_rows
         self.data_types = tuple(data_types) or DATA_TYPES
-        self.characters = _characters(database, character_ids)
+        self.characters = find_characters(database, character_ids)
 
     def count(self) -> int:
         """Return the number of rows that the checks will read."""
@@ -135,15 +126,3 @@ class Verifier:
         for page in pages(self._database, query, key):
             yield from page
             self._on_rows(len(page))
-
-
-def _characters(database: Database, character_ids: Sequence[int]) -> list[Checked]:
-    query = sa.select(characters.c.character_id, characters.c.user_id, characters.c.name)
-    if character_ids:
-        query = query.where(characters.c.character_id.in_(character_ids))
-    with database.read() as connection:
-        found = [Checked(*row) for row in connection.execute(query.order_by(characters.c.character_id))]
-    unknown = sorted({*character_ids} - {each.character_id for each in found})
-    if unknown:
-        raise UnknownCharacter(f"character {unknown[0]} never logged in; list them: nomad characters")
-    return found
