@@ -15,6 +15,7 @@ from .commands import (
     doctor,
     enqueue,
     esi,
+    history,
     job_actions,
     jobs,
     login,
@@ -48,6 +49,7 @@ for name, group in (
     ("admin", admin.group),
     ("esi", esi.group),
     ("characters", characters.group),
+    ("history", history.group),
     ("sandbox", sandbox.group),
     ("esi", esi.group),
 ):

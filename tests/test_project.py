@@ -36,10 +36,11 @@ ARROWS: dict[str, set[str]] = {
     "job_metrics": {"broker", "health", "metrics", "queues", "store"},
     "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler", "health", "processes"},
     "data": {"app", "esi", "jobs", "queues", "store"},
+    "export": {"data", "processes", "store"},
     "testing": {"broker", "processes"},
     "commands": {
         *("app", "broker", "queues", "esi", "store", "scheduler", "health", "job_metrics", "metrics", "middleware"),
-        *("characters", "data", "jobs", "processes"),
+        *("characters", "data", "export", "jobs", "processes"),
     },
     "cli": {"commands", "metrics", "processes"},
     "__init__": {"app", "broker", "jobs", "queues"},
