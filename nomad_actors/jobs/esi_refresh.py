@@ -261,6 +261,24 @@ def refresh_esi_data(
     return queues.add_jobs([_new_job(character_id, user_id, endpoint, skip_cache, priority, requested_by)])[0]
 
 
+def refresh_stale_data(character_id: int, user_id: int, endpoint: str, *, skip_cache: bool = False) -> AddedJob:
+    """Add a job that refreshes one endpoint for a reader, unless one that was added so has not ended.
+
+    Raises the same errors as `Queues.add_job`.
+    """
+    return queues.add_jobs(
+        [
+            NewJob(
+                queue=QUEUE,
+                job_type=NAME,
+                data={"character_id": character_id, "user_id": user_id, "endpoint": endpoint, "skip_cache": skip_cache},
+                unique_key=f"stale{character_id}{normalise(endpoint).name}",
+                unique_until="end",
+            )
+        ]
+    )[0]
+
+
 def refresh_character_data(
     character_id: int,
     user_id: int,
