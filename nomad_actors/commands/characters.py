@@ -13,7 +13,20 @@ from ..logs.counted import counted
 from .audited import audited, existing_database
 from .character_changes import import_logins, remove
 from .options import NEGATIVE_IDS, CharacterId, Json, Limit
-from .report import NONE, ago, console, moment, now_ms, print_json, print_line, print_result, print_text, styled, table
+from .report import (
+    NONE,
+    ago,
+    console,
+    duration,
+    moment,
+    now_ms,
+    print_json,
+    print_line,
+    print_result,
+    print_text,
+    styled,
+    table,
+)
 from .session import opened, settings, who
 
 if TYPE_CHECKING:
@@ -61,7 +74,7 @@ def characters(
         print_json({"characters": [CharacterSummary.of(each).as_json() for each in found], "total": total})
         return
     right = ("ID", "USER", "LATE", "FAILING", "REFUSED", "SET ASIDE")
-    headings = ("ID", "NAME", "USER", "STATE", "SCOPES", "LAST SUCCESS", "OLDEST DATA", *right[2:], "WHY")
+    headings = ("ID", "NAME", "USER", "STATE", "SCOPES", "LAST SUCCESS", "WORST OVERDUE", *right[2:], "WHY")
     if found:
         console().print(table(headings, (_row(each, now.now_ms) for each in found), right=right))
     else:
@@ -83,21 +96,31 @@ def _missing_scopes(character: CharacterStatus) -> list[str]:
 
 
 def _row(each: CharacterStatus, now: int) -> list[Text | str]:
-    missing, needs_login = len(_missing_scopes(each)), each.state == "needs_login"
+    from ..health.characters import CharacterSummary
+
+    missing, is_lost = len(_missing_scopes(each)), each.state == "needs_login" or each.strikes > 0
     return [
         str(each.character_id),
         each.name,
         str(each.user_id),
-        styled(each.state, "red" if needs_login else ""),
+        styled("dying" if each.strikes else each.state, "red" if is_lost else ""),
         f"{len(each.scopes)}, {missing} missing" if missing else str(len(each.scopes)),
         ago(each.synced_ms, now),
-        ago(each.oldest_data_ms, now),
+        _overdue(each, now),
         *(
             styled(str(count), "yellow" if count else "")
             for count in (each.late, each.failing, each.refused, each.set_aside)
         ),
-        each.state_reason or NONE,
+        CharacterSummary.of(each).why or NONE,
     ]
+
+
+def _overdue(each: CharacterStatus, now: int) -> Text | str:
+    from ..health.characters import dataset_of
+
+    if each.overdue_route is None or each.overdue_since_ms is None:
+        return NONE
+    return styled(f"{dataset_of(each.overdue_route)} {duration(now - each.overdue_since_ms)}", "yellow")
 
 
 @group.command(context_settings=NEGATIVE_IDS)
@@ -237,7 +260,7 @@ def refresh(character_id: CharacterId, json: Json = False) -> None:
             requested_by="user",
         )
         for route in routes
-        if (route.asked_ms or 0) >= now.asked_since_ms
+        if (route.asked_ms or 0) >= now.subscribed_since_ms
     ]
     with opened() as access, audited(found, "POST", "characters", str(character_id), "refresh"):
         added = ESI_DATA_REFRESH.enqueue_many(

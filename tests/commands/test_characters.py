@@ -111,17 +111,35 @@ def test_the_list_begins_with_what_needs_attention(
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["ID", str(dead), str(refused)], result.output
     assert "the password was changed" in lines[1]
+    assert lines[2].endswith("wallet: 403"), lines[2]
     assert lines[-1] == "2 more: --limit, --state, --user-id or --name selects."
     listed = nomad_json("characters")
     assert listed["total"] == 5
     by_id = {each["characterId"]: each for each in listed["characters"]}
     assert by_id[-1]["state"] == "sold"
-    assert by_id[good]["oldestDataMs"] == store.documents.state(good, WALLET.name).as_of_ms  # type: ignore[union-attr]
     assert (by_id[refused]["refused"], by_id[refused]["failing"], by_id[good]["refused"]) == (1, 1, 0)
     assert [each["characterId"] for each in nomad_json("characters", "--state", "sold")["characters"]] == [-1]
-    assert "2h ago" in nomad("characters", "--name", str(good)).stdout
     wrong = nomad("characters", "--state", "dead")
     assert (wrong.exit_code, "allowed: active, needs_login, sold" in wrong.stderr) == (2, True)
+
+
+def test_a_dying_login_is_first_and_what_is_overdue_is_named(
+    nomad: Nomad, nomad_json: Callable[..., Any], store: Store, logged_in: Callable[..., int]
+) -> None:
+    late, dead, dying = (logged_in(number) for number in range(3))
+    assert store.logins.require_login(dead, 1, reason="the password was changed")
+    assert store.logins.strike(dying, 1)
+    for route, age_ms in ((WALLET, 2 * 3_600_000 + 5_000), (ITSELF, 10 * 3_600_000)):
+        store.documents.save_requested(late, route.name, due_ms=now_ms() - age_ms)
+    lines = nomad("characters").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [str(dying), str(dead), str(late)]
+    assert "SSO rejected its login 1 time, last at" in lines[1]
+    assert " dying " in lines[1]
+    # Twelve of its intervals, against less than half of one.
+    assert " wallet 2h " in lines[3]
+    assert "wallet is due since" in lines[3]
+    listed = nomad_json("characters")["characters"]
+    assert (listed[0]["state"], listed[2]["overdueEndpoint"]) == ("active", WALLET.name)
 
 
 def test_one_character_is_shown_with_the_truth_about_each_route(

@@ -87,7 +87,7 @@ def test_a_current_route_has_no_reason_even_if_its_last_attempt_failed() -> None
         (LATE | {"error": "SSO is down"}, "2026-10-31 23:00:00 UTC, did not succeed: SSO is down"),
         (LATE | {"error": "ESI answered 500", "failures": 3}, "did not succeed, 3 times in a row: ESI answered 500"),
         ({"refused_until_ms": NOW.now_ms + HOUR_MS, "error": "403"}, "until 2026-11-01 01:00:00 UTC: 403"),
-        (LATE | {"asked_ms": NOW.asked_since_ms - 1}, "nobody has requested it for 30 days"),
+        (LATE | {"asked_ms": NOW.subscribed_since_ms - 1}, "nobody has requested it for 30 days"),
         (LATE | {"asked_ms": None}, "nobody has requested it for 30 days"),
     ],
 )
