@@ -195,7 +195,7 @@ def _reason(route: CharacterRoute) -> str:
 
 @group.command()
 def refusals(limit: Limit = 50, json: Json = False) -> None:
-    """Show the routes that ESI refuses, the last attempt first. Nothing is sent for them until their time is over."""
+    """Show the routes that ESI refuses or cannot answer, the last attempt first. Nothing is sent until their time."""
     from ..health.characters import Refusal
     from ..store.route_status import read_refusals
 
@@ -210,7 +210,7 @@ def refusals(limit: Limit = 50, json: Json = False) -> None:
         for each in found
     ]
     headings = ("ID", "ROUTE", "UNTIL", "TIMES", "WHY")
-    console().print(table(headings, rows, right=("ID", "TIMES")) if rows else "ESI refuses no route.")
+    console().print(table(headings, rows, right=("ID", "TIMES")) if rows else "No route is refused.")
 
 
 @group.command()

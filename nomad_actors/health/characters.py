@@ -47,7 +47,7 @@ class CharacterSummary(ResponseModel):
     routes: int = Field(description="routes that were ever requested")
     late: int = Field(description="subscribed routes whose refresh is overdue")
     failing: int = Field(description="routes whose last attempts failed")
-    refused: int = Field(description="routes that ESI refuses now")
+    refused: int = Field(description="routes that ESI refuses or cannot answer, so that nothing is sent now")
     set_aside: int = Field(description="rows that could not be stored")
     last_success_ms: int | None
     overdue_endpoint: str | None = Field(description="the late route that is overdue for most of its own intervals")
@@ -112,7 +112,7 @@ class CharacterRoute(ResponseModel):
 
 
 class Refusal(ResponseModel):
-    """One route of one character that ESI refuses; nothing is sent for it until then, or until a new login."""
+    """One route of one character that ESI refuses or cannot answer; nothing is sent until then or a new login."""
 
     character_id: int
     endpoint: str

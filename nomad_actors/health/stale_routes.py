@@ -61,7 +61,7 @@ def _login(route: Route, character: CharacterStatus) -> str | None:
 def _refusal(status: RouteStatus | None, now: Moment) -> str | None:
     if status is None or (status.refused_until_ms or 0) <= now.now_ms:
         return None
-    return f"ESI refuses it, so nothing is sent until {time_text(status.refused_until_ms)}: {status.error}"
+    return f"nothing is sent until {time_text(status.refused_until_ms)}, because of ESI's last answer: {status.error}"
 
 
 def _brake(route: Route, character: CharacterStatus, brakes: Iterable[BrakeState]) -> str | None:
@@ -73,8 +73,10 @@ def _brake(route: Route, character: CharacterStatus, brakes: Iterable[BrakeState
             brake.name.startswith(f"bucket:{route.rate_group}:") and brake.name.endswith(f":{character.character_id}")
         )
         if brake.name in names or is_its_bucket:
-            probes = ", then until a request succeeds" if brake.probes else ""
-            return f"brake {brake.name} until {time_text(brake.until_ms)}{probes}: {brake.reason}"
+            until = f"until {time_text(brake.until_ms)}{', then until a request succeeds' if brake.probes else ''}"
+            if brake.is_probing:
+                until = f"until a request succeeds, tried since {time_text(brake.until_ms)}"
+            return f"brake {brake.name} {until}: {brake.reason}"
     return None
 
 

@@ -54,7 +54,7 @@ logger = get_logger("esi-refresh-job")
 
 
 class Refused(PermanentError):
-    """Raised if ESI refuses a route of a character; it is requested again at `next_due_ms`."""
+    """Raised if ESI refuses a route of a character, or cannot answer it; it is requested again at `next_due_ms`."""
 
     def __init__(self, message: str, *, next_due_ms: int, asked_ms: int | None) -> None:
         super().__init__(message)
@@ -175,8 +175,7 @@ class RouteSync:
         try:
             response = sifted(known.route, self._fetch(known, copy, for_user))
         except EsiRefused as error:
-            message = f"ESI refuses {known.route.name} of character {known.character_id}: {error}"
-            raise self._refused(known, message, error) from error
+            raise self._refused(known, "ESI refuses", error) from error
         except EsiUnavailable as error:
             self._save_trouble(known, error)
             raise
@@ -289,17 +288,18 @@ class RouteSync:
             return
         minutes = (state.refused_until_ms - now_ms) / 60_000
         raise Refused(
-            f"ESI refused {known.route.name} of character {known.character_id}: {state.error}; nothing was sent; "
-            f"it is asked again after {minutes:.0f} min, or after a new login",
+            f"nothing was sent for {known.route.name} of character {known.character_id}, because of ESI's last answer: "
+            f"{state.error}; it is requested again after {minutes:.0f} min, or after a new login",
             next_due_ms=state.refused_until_ms,
             asked_ms=known.asked_ms,
         )
 
-    def _refused(self, known: _Known, message: str, error: EsiError) -> Refused:
-        """Save a refusal, and return the error that says so."""
+    def _refused(self, known: _Known, what: str, error: EsiError) -> Refused:
+        """Save a refusal, and return the error that says `what` ESI does."""
         refusals = (known.state.refusals if known.state is not None else 0) + 1
         until_ms = self._services.clock.now_ms() + refused_ms(known.route, known.character_id, refusals=refusals)
         self._save_failure(known, error, refused_until_ms=until_ms)
+        message = f"{what} {known.route.name} of character {known.character_id}: {error}"
         return Refused(message, next_due_ms=until_ms, asked_ms=known.asked_ms)
 
     def _save_trouble(self, known: _Known, error: EsiUnavailable) -> None:
@@ -309,8 +309,8 @@ class RouteSync:
             return
         failures = (known.state.failures if known.state is not None else 0) + 1
         if error.status in LASTING and failures > LASTING_FAILURES:
-            message = f"ESI cannot answer {known.route.name} of character {known.character_id}: {error}"
-            raise self._refused(known, message, error) from error
+            what = "ESI cannot answer" if error.status == 500 else "ESI's answers cannot be used for"
+            raise self._refused(known, what, error) from error
         self._save_failure(known, error)
         error.retry_after_seconds = max(error.retry_after_seconds, trouble_seconds(failures))
 

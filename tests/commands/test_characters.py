@@ -170,7 +170,7 @@ def test_one_character_is_shown_with_the_truth_about_each_route(
 def test_refusals_are_listed_and_cleared_for_all_routes_or_one(
     nomad: Nomad, nomad_json: Callable[..., Any], store: Store, logged_in: Callable[..., int]
 ) -> None:
-    assert nomad("characters", "refusals").output == "ESI refuses no route.\n"
+    assert nomad("characters", "refusals").output == "No route is refused.\n"
     character_id = logged_in()
     for route in (WALLET, SHIP):
         store.documents.save_failure(character_id, route.name, error="403", refused_until_ms=now_ms() + DAY_MS)
