@@ -38,6 +38,7 @@ from typing import TypeVar
 
 import redis
 
+from .. import thresholds
 from ..broker.errors import PermanentError
 from ..errors import TryLater, Unavailable
 from ..esi import DeadLogin, SsoUnavailable, Tokens
@@ -64,9 +65,9 @@ STRIKE_GAP_MS = 600_000
 #: The pause after a strike, because the character's other jobs would get the same response. Each further strike doubles
 #: it: while many logins are rejected at once, none is marked dead, and their jobs keep coming back.
 STRIKE_PAUSE_MS, MAX_STRIKE_PAUSE_MS = 60_000, 3_600_000
-#: If SSO began to reject this many logins, and this share of all, within a day, none is marked dead: SSO may be at
-#: fault. Those that it still rejects after a day are.
-MASS_DEATH_COUNT, MASS_DEATH_SHARE = 5, 0.1
+#: If SSO began to reject as many logins as operators are warned of, and this share of all, within a day, none is marked
+#: dead: SSO may be at fault. Those that it still rejects after a day are.
+MASS_DEATH_SHARE = 0.1
 
 logger = get_logger("token-keeper-job")
 
@@ -285,7 +286,7 @@ class TokenKeeper:
     def _many_logins_die(self) -> bool:
         counts = self._store.logins.counts()
         dead = self._store.logins.count_rejected()
-        many = dead >= max(MASS_DEATH_COUNT, MASS_DEATH_SHARE * sum(counts.values()))
+        many = dead >= max(thresholds.ESI.rejected_logins, MASS_DEATH_SHARE * sum(counts.values()))
         if many:
             logger.error("SSO rejected many logins within a day: none is marked dead until that is over", rejected=dead)
         return many

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from nomad_actors import thresholds
 from nomad_actors.broker import PermanentError
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import Unavailable
@@ -24,7 +25,6 @@ from nomad_actors.esi.unsaved_tokens import UnsavedTokens
 from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_keeper import (
     FLIGHT_SECONDS,
-    MASS_DEATH_COUNT,
     MAX_SAVE_SECONDS,
     STRIKE_GAP_MS,
     STRIKE_PAUSE_MS,
@@ -136,7 +136,7 @@ def test_a_login_rejected_again_after_ten_minutes_needs_the_player_and_stays_sto
 def test_while_many_logins_are_rejected_none_is_marked_dead_for_a_day(
     services: Services, advance: Advance, login_of: LoginOf
 ) -> None:
-    keeper, characters = TokenKeeper(services), range(1, MASS_DEATH_COUNT + 3)
+    keeper, characters = TokenKeeper(services), range(1, thresholds.ESI.rejected_logins + 3)
     for character_id in characters:
         services.store.logins.save(character_id=character_id, **DEAD)
         with pytest.raises(LoginInDoubt):
