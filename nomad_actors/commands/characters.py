@@ -1,4 +1,4 @@
-"""`nomad characters`: shows the characters and their routes, clears refusals, and asks for a refresh."""
+"""`nomad characters`: shows the characters and their routes, and clears refusals."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..clock import SystemClock
-from ..errors import BadInput, Unavailable, UnknownCharacter, WrongState
+from ..errors import BadInput, Unavailable, UnknownCharacter
 from ..logs.counted import counted
 from .audited import audited, existing_database
 from .character_changes import import_logins, remove
+from .character_refresh import refresh
 from .options import NEGATIVE_IDS, CharacterId, Json, Limit
 from .report import (
     NONE,
@@ -27,7 +28,7 @@ from .report import (
     styled,
     table,
 )
-from .session import opened, settings, who
+from .session import settings
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -47,6 +48,7 @@ group = typer.Typer(
 
 group.command("remove", context_settings=NEGATIVE_IDS)(remove)
 group.command("import")(import_logins)
+group.command("refresh")(refresh)
 
 
 @group.callback()
@@ -233,41 +235,3 @@ def clear_refusals(character_id: CharacterId, route: RouteName = None, json: Jso
 def _require(character: Any, character_id: int) -> None:
     if character is None:
         raise UnknownCharacter(f"character {character_id} never logged in; list them: nomad characters")
-
-
-@group.command()
-def refresh(character_id: CharacterId, json: Json = False) -> None:
-    """Ask ESI for every route of a character that is kept current, as soon as CCP's rules allow."""
-    from ..jobs.esi_refresh import ESI_DATA_REFRESH, EsiRefreshPayload
-    from ..queues.policy import Priority
-    from ..store import ACTIVE
-    from ..store.route_status import read_character
-
-    now, found = _moment(), settings()
-    with existing_database(found) as database:
-        status = read_character(database, now, character_id)
-    _require(status, character_id)
-    assert status is not None
-    character, routes = status
-    if character.state != ACTIVE:
-        raise WrongState(f"character {character_id} is {character.state}: {character.state_reason}")
-    payloads = [
-        EsiRefreshPayload(
-            character_id=character_id,
-            user_id=character.user_id,
-            endpoint=route.route,
-            skip_cache=True,
-            requested_by="user",
-        )
-        for route in routes
-        if (route.asked_ms or 0) >= now.subscribed_since_ms
-    ]
-    with opened() as access, audited(found, "POST", "characters", str(character_id), "refresh"):
-        added = ESI_DATA_REFRESH.enqueue_many(
-            payloads, queues=access.queues, priority=Priority.HIGH, requested_by=who()
-        )
-    result = {"success": True, "characterId": character_id, "jobs": [job.id for job in added]}
-    text = f"{counted(len(added), 'job')} added for character {character_id}. See them: nomad jobs esi-refresh"
-    if not added:
-        text = f"No route of character {character_id} was requested within 30 days: add one with nomad enqueue."
-    print_result(result, text, json=json)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -45,7 +45,8 @@ SWEEP_LIMIT = 50_000
 _SWEEP_STEP = 1_000
 #: While one of these brakes is in force, all jobs are deferred.
 _STOPS_ALL = (ESI, SSO, TOKENS)
-_SCHEDULE = "schedule"
+#: Values of `requested_by`: a user may take everything that the limits allow; the schedule subscribes to nothing.
+USER, _SCHEDULE = "user", "schedule"
 _NUMBER = re.compile(r"/characters/(\d+)")
 
 logger = get_logger("esi-refresh-job")
@@ -55,7 +56,8 @@ class EsiRefreshPayload(CharacterPayload):
     """One endpoint of one character; or, with `sweep`, every route whose refresh is overdue."""
 
     endpoint: str | None = Field(default=None, max_length=500)
-    #: Request it although our own interval has not passed; CCP's freshness is still respected.
+    #: Request it although our own interval has not passed; CCP's freshness is still respected. If requested by a user,
+    #: the ETag is left out, so that a copy that is wrong is replaced.
     skip_cache: bool = False
     requested_by: str = Field(default="system", min_length=1, max_length=100)
 
@@ -152,14 +154,14 @@ def _sync(payload: EsiRefreshPayload, services: Services) -> Synced:
         payload.character,
         payload.route,
         within_interval=not payload.skip_cache,
-        in_full=payload.skip_cache,
+        in_full=payload.skip_cache and payload.requested_by == USER,
         asked=payload.requested_by != _SCHEDULE,
-        for_user=payload.requested_by == "user",
+        for_user=payload.requested_by == USER,
     )
 
 
 def _priority_of(requested_by: str) -> Priority:
-    return Priority.HIGH if requested_by == "user" else Priority.NORMAL
+    return Priority.HIGH if requested_by == USER else Priority.NORMAL
 
 
 def _is_subscribed(asked_ms: int | None, services: Services) -> bool:
@@ -274,14 +276,25 @@ def refresh_character_data(
 
     Raises the same errors as `Queues.add_job`, and `BadInput` with the groups that exist; then nothing is enqueued.
     """
-    routes: dict[str, None] = {}
-    for group in [groups] if isinstance(groups, str) else groups:
+    return queues.add_jobs(
+        [
+            _new_job(character_id, user_id, route.name, skip_cache, priority, requested_by)
+            for route in routes_of([groups] if isinstance(groups, str) else groups)
+        ]
+    )
+
+
+def routes_of(groups: Iterable[str]) -> list[Route]:
+    """Return the routes of endpoint groups, each once.
+
+    Raises `BadInput` with the groups that exist.
+    """
+    routes: dict[str, Route] = {}
+    for group in groups:
         if not isinstance(group, str) or group not in GROUPS:
             raise _unknown_group(group)
-        routes.update(dict.fromkeys(route.name for route in GROUPS[group]))
-    return queues.add_jobs(
-        [_new_job(character_id, user_id, route, skip_cache, priority, requested_by) for route in routes]
-    )
+        routes.update({route.name: route for route in GROUPS[group]})
+    return list(routes.values())
 
 
 def _unknown_group(name: object) -> BadInput:

@@ -182,6 +182,23 @@ def read_character(
     return (found[character_id], routes) if character_id in found else None
 
 
+def read_subscribed(database: Database, moment: Moment, character_ids: Sequence[int] | None) -> list[tuple[int, str]]:
+    """Return the subscribed routes of active characters, of these or of all, as character and route, sorted by route.
+
+    Raises `Unavailable`.
+    """
+    query = (
+        sa.select(sync_state.c.character_id, sync_state.c.route)
+        .join(characters, characters.c.character_id == sync_state.c.character_id)
+        .where(characters.c.state == ACTIVE, sync_state.c.asked_ms >= moment.subscribed_since_ms)
+        .order_by(sync_state.c.route, sync_state.c.character_id)
+    )
+    if character_ids is not None:
+        query = query.where(sync_state.c.character_id.in_(character_ids))
+    with database.read() as connection:
+        return [(character_id, route) for character_id, route in connection.execute(query)]
+
+
 def count_late(database: Database, moment: Moment, scopes: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Return how many characters have each route late, by route; `scopes` are those that each route needs.
 
@@ -292,15 +309,15 @@ def _first_of_each(
     ranks: Mapping[int, int],
 ) -> sa.Select[Any]:
     """Return the row of each character whose `largest` is the largest one."""
-    place = sa.func.row_number().over(
+    position = sa.func.row_number().over(
         partition_by=sync_state.c.character_id, order_by=(largest.desc(), sync_state.c.route)
     )
     rows = (
-        sa.select(sync_state.c.character_id, *columns, place.label("place"))
+        sa.select(sync_state.c.character_id, *columns, position.label("position"))
         .where(sync_state.c.character_id.in_(ranks), condition)
         .subquery()
     )
-    return sa.select(*(each for each in rows.c if each.name != "place")).where(rows.c.place == 1)
+    return sa.select(*(each for each in rows.c if each.name != "position")).where(rows.c.position == 1)
 
 
 def _matches(chosen: CharacterFilter) -> sa.ColumnElement[bool]:

@@ -184,7 +184,7 @@ def test_refusals_are_listed_and_cleared_for_all_routes_or_one(
     assert nomad("characters", "clear-refusals", str(character_id), "--route", "/no/such").exit_code == 2
 
 
-def test_a_refresh_asks_for_the_routes_that_are_kept_current(
+def test_a_refresh_is_of_the_subscribed_routes(
     nomad: Nomad,
     nomad_json: Callable[..., Any],
     store: Store,
@@ -193,21 +193,49 @@ def test_a_refresh_asks_for_the_routes_that_are_kept_current(
     access: QueueAccess,
 ) -> None:
     character_id = logged_in()
-    assert "No route of character" in nomad("characters", "refresh", str(character_id)).stdout
+    assert "No route of 1 character is subscribed" in nomad("characters", "refresh", str(character_id)).stdout
     for route in (WALLET, SHIP):
         answered(store, cache, character_id, route)
     store.documents.save_failure(character_id, ITSELF.name, error="never requested")
     jobs = [access.queues.get_queue("esi-refresh").get(each) for each in refreshed(nomad_json, character_id)]
     assert {job.data["endpoint"] for job in jobs if job} == {WALLET.name, SHIP.name}
     assert all(job and job.data["skip_cache"] and job.data["character_id"] == character_id for job in jobs)
+    # Only what is asked for explicitly leaves the ETag out: it is for users, and to repair a wrong copy.
+    assert {job.data["requested_by"] for job in jobs if job} == {"operator"}
+    full = [access.queues.get_queue("esi-refresh").get(each) for each in refreshed(nomad_json, character_id, "--full")]
+    assert {job.data["requested_by"] for job in full if job} == {"user"}
     store.logins.require_login(character_id, 1, reason="dead")
     assert nomad("characters", "refresh", str(character_id)).exit_code == 4
     assert nomad("characters", "refresh", "5").exit_code == 3
 
 
-def refreshed(nomad_json: Callable[..., Any], character_id: int) -> list[str]:
-    found: list[str] = nomad_json("characters", "refresh", str(character_id))["jobs"]
+def refreshed(nomad_json: Callable[..., Any], *arguments: object) -> list[str]:
+    found: list[str] = nomad_json("characters", "refresh", *map(str, arguments))["jobs"]
     return found
+
+
+def test_groups_of_all_characters_are_refreshed_spread_over_time(
+    nomad: Nomad,
+    nomad_json: Callable[..., Any],
+    store: Store,
+    cache: EsiCache,
+    logged_in: Callable[..., int],
+    access: QueueAccess,
+) -> None:
+    first, dead, second = (logged_in(number) for number in range(3))
+    assert store.logins.require_login(dead, 1, reason="dead")
+    answered(store, cache, first, WALLET)
+    queue = access.queues.get_queue("esi-refresh")
+    jobs = [queue.get(each) for each in refreshed(nomad_json, "--all", "-g", "CHARACTER_SKILLS", "--spread", "1h")]
+    assert {job.data["character_id"] for job in jobs if job} == {first, second}
+    assert sorted(job.opts.delay_ms for job in jobs if job) == [number * 600_000 for number in range(6)]
+    # Without a group: what is subscribed.
+    assert [job.data["endpoint"] for job in map(queue.get, refreshed(nomad_json, "--all")) if job] == [WALLET.name]
+    assert len(refreshed(nomad_json, first, second, "-g", "CHARACTER_SKILLS")) == 6
+    for wrong in ((), (str(first), "--all"), ("--all", "-g", "SKILLS"), ("--all", "--spread", "2d")):
+        assert nomad("characters", "refresh", *wrong).exit_code == 2
+    shown = nomad("characters", "refresh", "--all", "-g", "CHARACTER_WALLET").stdout
+    assert shown.endswith("added for 2 characters, spread over 1h. See them: nomad jobs esi-refresh\n")
 
 
 def test_a_removal_leaves_nothing_of_the_character_and_everything_of_others(
