@@ -123,17 +123,18 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
         synced = _sync(payload, services)
     except Refused as error:
         if _is_subscribed(error.asked_ms, services):
-            _add_next(payload, services, error.next_due_ms)
+            _add_next(payload, services, error.user_id, error.next_due_ms)
         raise
     if payload.skip_cache and not synced.sent:
         # A request now would get the same response and break CCP's rules: schedule one for when freshness ends.
         due_ms, priority = synced.fresh_until_ms + SLACK_MS, _priority_of(payload.requested_by)
         services.store.documents.save_requested(payload.character, payload.route.name, due_ms=due_ms, priority=priority)
-        _add_next(payload, services, due_ms, priority)
+        _add_next(payload, services, synced.user_id, due_ms, priority)
     elif _is_subscribed(synced.asked_ms, services):
-        _add_next(payload, services, synced.next_due_ms, Priority(synced.due_priority or Priority.NORMAL))
+        priority = Priority(synced.due_priority or Priority.NORMAL)
+        _add_next(payload, services, synced.user_id, synced.next_due_ms, priority)
     if synced.came_online:
-        _add_rested(payload, services)
+        _add_rested(payload, services, synced.user_id)
     return EsiRefreshResult(
         outcome=synced.outcome,
         character_id=payload.character,
@@ -169,23 +170,26 @@ def _is_subscribed(asked_ms: int | None, services: Services) -> bool:
 
 
 def _add_next(
-    payload: EsiRefreshPayload, services: Services, due_ms: int, priority: Priority = Priority.NORMAL
+    payload: EsiRefreshPayload, services: Services, user_id: int, due_ms: int, priority: Priority = Priority.NORMAL
 ) -> None:
-    """Add the job of the next refresh in place of any that waits: the newest result knows best when it is due."""
+    """Add the job of the next refresh in place of any that waits: the newest result knows best when it is due.
+
+    `user_id` is the character's now; the payload may have that of an earlier one.
+    """
     delay_ms = max(due_ms - services.clock.now_ms(), 0)
     try:
-        queues.add_jobs([_scheduled_job(payload.character, payload.user_id, payload.route.name, priority, delay_ms)])
+        queues.add_jobs([_scheduled_job(payload.character, user_id, payload.route.name, priority, delay_ms)])
     except QueueFull as error:
         logger.warning("the next refresh is left to the sweep", route=payload.route.name, error=str(error))
 
 
-def _add_rested(payload: EsiRefreshPayload, services: Services) -> None:
+def _add_rested(payload: EsiRefreshPayload, services: Services, user_id: int) -> None:
     """Bring forward the routes that were requested less often while the player was offline."""
     for route in ROUTES.values():
         state = services.store.documents.state(payload.character, route.name) if route.rests_offline else None
         if state is not None and route != payload.route and _is_subscribed(state.asked_ms, services):
             due_ms = (state.synced_ms or 0) + route.interval_seconds * 1000
-            _add_next(payload.model_copy(update={"endpoint": route.name}), services, due_ms)
+            _add_next(payload.model_copy(update={"endpoint": route.name}), services, user_id, due_ms)
 
 
 def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
