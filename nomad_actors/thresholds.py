@@ -96,6 +96,7 @@ class EsiThresholds:
     #: A bucket without room is normal for minutes. After a window of 15 minutes, more is asked than CCP allows.
     starving_seconds: int = 1800
     #: Logins that SSO first rejected within a day: single players revoke theirs; many at once are our fault, or CCP's.
+    #: Then no login is marked dead (token_keeper.py).
     rejected_logins: int = 5
     #: The weekly comparison with CCP's documents may fail once.
     unchecked_seconds: int = 3 * 604_800
