@@ -19,7 +19,6 @@ from .commands import (
     job_actions,
     jobs,
     login,
-    prune,
     queue_actions,
     queues,
     sandbox,
@@ -38,16 +37,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-history = typer.Typer(help="Delete old history.", no_args_is_help=True, rich_markup_mode=None)
-history.command()(prune.prune)
 for name, group in (
-    ("history", history),
     ("run", run),
     ("enqueue", enqueue.group),
     ("operations", bulk.group),
     ("schedules", schedules.group),
     ("admin", admin.group),
-    ("esi", esi.group),
     ("characters", characters.group),
     ("history", history.group),
     ("sandbox", sandbox.group),

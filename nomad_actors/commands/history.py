@@ -13,6 +13,7 @@ from .audited import existing_database
 from .history_export import export
 from .history_verify import verify
 from .options import NEGATIVE_IDS, CharacterId, Json, Limit
+from .prune import prune
 from .report import ago, console, duration, moment, print_json, print_line, print_text, styled, table
 from .session import settings
 
@@ -36,12 +37,13 @@ class _ShowsCharacters(TyperGroup):
 
 group = typer.Typer(
     cls=_ShowsCharacters,
-    help="Show how complete the collected history is (nomad history ID); export and verify it.",
+    help="Show how complete the collected history is (nomad history ID); export, verify and prune it.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 group.command("export", context_settings=NEGATIVE_IDS)(export)
 group.command("verify", context_settings=NEGATIVE_IDS)(verify)
+group.command("prune")(prune)
 
 
 @group.command(context_settings=NEGATIVE_IDS)
