@@ -49,6 +49,10 @@ TARGETS: dict[str, tuple[str, float]] = {
     "304, bare requests per job": ("<=", 2.5),
     "limiter, reserve, p50 µs": ("<=", 100.0),
     "limiter, settle, p50 µs": ("<=", 100.0),
+    "reading, MiB more, SQLite": ("<=", 50.0),
+    "reading, MiB more, PostgreSQL": ("<=", 50.0),
+    "page of 100 of a million, p50 ms, SQLite": ("<=", 5.0),
+    "page of 100 of a million, p50 ms, PostgreSQL": ("<=", 5.0),
     WATCHING: ("<=", 10.0),
 }
 
