@@ -51,6 +51,10 @@ TARGETS: dict[str, tuple[str, float]] = {
     "limiter, settle, p50 µs": ("<=", 100.0),
     "history, rows/s of a collection": (">=", 20_000.0),
     "history, MiB more for an upsert": ("<=", 16.0),
+    "reading, MiB more, SQLite": ("<=", 50.0),
+    "reading, MiB more, PostgreSQL": ("<=", 50.0),
+    "page of 100 of a million, p50 ms, SQLite": ("<=", 5.0),
+    "page of 100 of a million, p50 ms, PostgreSQL": ("<=", 5.0),
     WATCHING: ("<=", 10.0),
 }
 

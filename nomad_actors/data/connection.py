@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -41,7 +42,9 @@ def default_data() -> Data:
     """
     global _default
     with _default_lock:
-        _default = _default or connect()
+        if _default is None:
+            _default = connect()
+            atexit.register(_default.close)
         return _default
 
 

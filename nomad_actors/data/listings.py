@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -52,8 +53,9 @@ class Listing(Generic[RowT]):
     def order(self) -> tuple[sa.Column[Any], sa.Column[Any]]:
         return self.table.c[self.time], self.table.c[self.key]
 
+    @cached_property
     def select(self) -> sa.Select[Any]:
-        """Return the query of all rows, with the columns in the order of the row's fields."""
+        """The query of all rows, with the columns in the order of the row's fields."""
         return sa.select(*(_column(self.table, field) for field in self.row._fields))
 
 
@@ -110,7 +112,7 @@ class Query(Generic[RowT]):
         """Return the query of all rows, in order."""
         time, key = self.listing.order
         from_ms, to_ms = range_ms(self.from_, self.to)
-        query = self.listing.select().where(self.listing.table.c.character_id == self.character_id)
+        query = self.listing.select.where(self.listing.table.c.character_id == self.character_id)
         if from_ms is not None:
             query = query.where(time >= from_ms)
         if to_ms is not None:

@@ -21,6 +21,11 @@ from .listings import Query, RowT
 from .moments import Moment, range_ms, to_datetime
 from .skills import read_skills
 
+#: Built once: building takes longer than executing.
+_CHARACTER = sa.select(characters.c.user_id, characters.c.state).where(
+    characters.c.character_id == sa.bindparam("of_character")
+)
+
 
 class Data:
     """The data of all characters in the database of `store`; thread-safe.
@@ -211,9 +216,8 @@ class Data:
         """Return the character's user and state."""
         if not isinstance(character_id, int) or abs(character_id) >= 2**63:
             raise UnknownCharacter(f"{safe_repr(character_id, 100)} is no character's id")
-        query = sa.select(characters.c.user_id, characters.c.state).where(characters.c.character_id == character_id)
         with self._database.read() as connection:
-            found = connection.execute(query).one_or_none()
+            found = connection.execute(_CHARACTER, {"of_character": character_id}).one_or_none()
         if found is None:
             raise UnknownCharacter(f"character {character_id} never logged in")
         return found.user_id, found.state

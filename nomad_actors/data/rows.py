@@ -69,7 +69,7 @@ class Transaction(NamedTuple):
 class Order(NamedTuple):
     """One market order as last seen at `as_of`; `inferred` if its state is a conclusion and not from ESI.
 
-    The state is open, cancelled, expired or filled. `duration` is in days.
+    The state is open, cancelled, expired, filled, or closed if nobody saw how. `duration` is in days.
     """
 
     character_id: int
@@ -101,7 +101,7 @@ class Order(NamedTuple):
 
 
 class OrderEvent(NamedTuple):
-    """One change of an order: placed, changed, partly_filled, filled, cancelled, expired, reopened.
+    """One change of an order: placed, changed, partly_filled, filled, cancelled, expired, closed, reopened.
 
     `changes` has the old and the new value of each changed field. `route` and `request_id` name ESI's response.
     """

@@ -108,8 +108,8 @@ def transaction(number: int, day: float, quantity: int, price: str, *, is_buy: b
 
 def order(order_id: int, day: float, price: str, remain: int, **more: Any) -> Any:
     given = {"order_id": order_id, "issued": iso(day), "price": loads(price), "volume_remain": remain}
-    place = {"location_id": 60003760, "region_id": 10000002, "range": "region"}
-    return given | place | {"duration": 90, "is_corporation": False, "type_id": 34, "volume_total": 100} | more
+    where = {"location_id": 60003760, "region_id": 10000002, "range": "region"}
+    return given | where | {"duration": 90, "is_corporation": False, "type_id": 34, "volume_total": 100} | more
 
 
 def industry_job(job_id: int, day: float, status: str, **more: Any) -> Any:

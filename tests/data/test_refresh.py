@@ -127,11 +127,11 @@ def test_a_stale_document_is_returned_with_the_one_job_that_refreshes_it(
     # ESI's freshness of 120 s has ended; our own interval of 600 s has not.
     later(130)
     assert read(data, character_id, timedelta(hours=1)).refresh is None
-    stale, again = read(data, character_id, timedelta(minutes=2)), read(data, character_id, 120.0)
+    stale, second = read(data, character_id, timedelta(minutes=2)), read(data, character_id, 120.0)
     assert stale.refresh is not None
-    assert again.refresh is not None
+    assert second.refresh is not None
     assert (stale.as_of, stale.refresh.new) == (first.as_of, True)
-    assert (again.refresh.id, again.refresh.new, len(waiting(app))) == (stale.refresh.id, False, 1)
+    assert (second.refresh.id, second.refresh.new, len(waiting(app))) == (stale.refresh.id, False, 1)
     run_all(app)
     newer = read(data, character_id, 120)
     assert (newer.refresh, newer.as_of > first.as_of) == (None, True)  # type: ignore[operator]

@@ -67,7 +67,7 @@ def value_of(column: sa.Column[Any]) -> Any:
         return {"a": 1}
     if isinstance(column.type, sa.BigInteger):
         return 2**62
-    return {bool: True, int: 1, float: 0.5, Decimal: BALANCE, str: "text"}[column.type.python_type]
+    return {bool: True, int: 1, float: 0.5, Decimal: BALANCE, str: "text", bytes: b"b"}[column.type.python_type]
 
 
 @pytest.fixture
@@ -115,10 +115,10 @@ def test_no_view_shows_a_secret(filled: Store) -> None:
     with filled.database.write() as connection:
         secret = "a secret of the owner"
         connection.execute(sa.update(schema.characters).values(owner_hash=secret, scopes=[secret]))
-        connection.execute(sa.update(schema.documents).values(body_json=secret))
     for view in VIEWS:
         (row,) = read(filled, f"SELECT * FROM {view.name}")
         assert "secret of" not in str(row), view
+        assert "body_json" not in row._fields
     assert not {table.name for view in VIEWS for table in view.tables} & {
         *("logins", "admin_sessions", "admin_revoked_tokens", "audit_log", "listing_pages")
     }

@@ -1,6 +1,9 @@
 """Job types as a user writes them: type checkers must find an error in exactly the lines that are marked `# wrong`."""
 
-from nomad_actors import JobType, NewJob, Payload, Priority, Result, add_job
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from nomad_actors import JobType, NewJob, Payload, Priority, Result, add_job, data
 from nomad_actors.jobs import Services
 from nomad_actors.queues import AddedJob, Queues
 
@@ -82,3 +85,14 @@ JobType(name="a", queue="a", payload=Hello, result=Greeted, run=forget)  # wrong
 JobType(name="a", queue="a", payload=Goodbye, result=Greeted, run=greet)  # wrong: another payload
 JobType(name="a", queue="a", payload=Hello, result=Hello, run=greet)  # wrong: a payload as the result
 OTHER: JobType[Hello, Counted] = HELLO  # wrong: another result
+
+for entry in data.journal(95465499, from_="2026-10-01", ref_types=["bounty_prizes"], limit=10):
+    when: datetime = entry.date
+    isk: Decimal | None = entry.amount
+    cursor: str = entry.cursor
+    misspelt = entry.amonut  # wrong: no such field
+reader = data.connect(database_url="sqlite:///var/nomad.db")
+prices: list[Decimal] = [order.price for order in reader.orders(95465499, states={"open"})]
+data.journal("95465499")  # wrong: an id is an int
+data.journal(95465499, ref_type=["bounty_prizes"])  # wrong: no such argument
+days: list[data.Balance] = list(data.balance_history(95465499, every=timedelta(days=1)))
