@@ -36,6 +36,12 @@ _ROUTES: Mapping[DataType, tuple[str, ...]] = MappingProxyType(
 )
 
 
+#: The scopes that each type needs.
+SCOPES: Mapping[DataType, frozenset[str]] = MappingProxyType(
+    {each: frozenset(scope for name in names for scope in ROUTES[name].scopes) for each, names in _ROUTES.items()}
+)
+
+
 def _start(value: Any) -> Any:
     return _day(value, time.min)
 
@@ -188,12 +194,7 @@ def sweep_jobs(
     payload: HistoricalDataPayload, characters: list[Character], first: Collection[tuple[int, str]] = ()
 ) -> list[NewJob]:
     """Return a job for every data type that each character's scopes allow; those of `first` come first, and sooner."""
-    pairs = [
-        (each, data_type)
-        for each in characters
-        for data_type, routes in _ROUTES.items()
-        if all(each.scopes.issuperset(ROUTES[name].scopes) for name in routes)
-    ]
+    pairs = [(each, data_type) for each in characters for data_type, scopes in SCOPES.items() if each.scopes >= scopes]
     return [
         NewJob(
             queue=QUEUE,
