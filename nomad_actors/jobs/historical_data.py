@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from .. import queues
+from ..broker.errors import PermanentError
 from ..esi import ROUTES
 from ..queues import AddedJob, NewJob
 from ..queues.job_type import JobType, Result
@@ -139,6 +140,8 @@ def run(payload: HistoricalDataPayload, services: Services) -> HistoricalDataRes
     assert payload.data_type is not None
     known = _completeness(payload, services)
     if payload.range.gains_nothing(known, services.clock.now_ms()):
+        if services.store.logins.character(payload.character) is None:
+            raise PermanentError(f"character {payload.character} never logged in")
         return _result(payload, services, dict.fromkeys(_ROUTES[payload.data_type], "stored"), Changes())
     sync = RouteSync(services)
     outcomes: dict[str, str] = {}

@@ -181,6 +181,13 @@ def test_a_missing_scope_fails_at_once_by_name(services: Services, seeded: dict[
         collect("market_orders")
 
 
+def test_a_character_that_never_logged_in_has_no_history(services: Services) -> None:
+    for dates in ({}, {"to_date": "2025-01-01"}):
+        data = {"character_id": 5, "user_id": 7, "data_type": "wallet_journal"} | dates
+        with pytest.raises(PermanentError, match="character 5 never logged in"):
+            run(HistoricalDataPayload.model_validate(data), services)
+
+
 def test_a_sweep_adds_every_type_that_the_scopes_allow(app: App, services: Services) -> None:
     login = {"user_id": 7, "name": "n", "owner_hash": "o", "refresh_token": "t"}
     wallet = ["esi-wallet.read_character_wallet.v1"]

@@ -216,9 +216,8 @@ def test_an_industry_jobs_statuses_are_stored_as_events_and_old_jobs_stay(
 
 
 def _status(store: Store) -> list[tuple[Any, ...]]:
-    return [
-        (row[0], bool(row[1])) for row in _rows(store, "SELECT status, inferred FROM industry_jobs ORDER BY job_id")
-    ]
+    found = _rows(store, "SELECT status, inferred FROM industry_jobs ORDER BY job_id")
+    return [(row[0], bool(row[1])) for row in found]
 
 
 def _job_events(store: Store) -> list[tuple[Any, ...]]:
