@@ -92,8 +92,8 @@ def test_a_range_limits_what_is_counted_and_not_what_is_stored(
     of_week = f"SELECT count(*) FROM wallet_journal WHERE date_ms >= {clock.now_ms() - 7 * 86_400_000}"
     assert week.rows == rows(of_week)[0][0]
     # Naive times are UTC.
-    again = collect("wallet_journal", from_date=since.replace(tzinfo=None))
-    assert (again.rows, again.rows_new, set(again.outcomes.values())) == (week.rows, 0, {"fresh"})
+    repeated = collect("wallet_journal", from_date=since.replace(tzinfo=None))
+    assert (repeated.rows, repeated.rows_new, set(repeated.outcomes.values())) == (week.rows, 0, {"fresh"})
 
 
 def test_a_range_that_is_proven_complete_costs_no_request(
