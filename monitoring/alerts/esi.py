@@ -20,6 +20,7 @@ def groups(table: Table) -> list[Group]:
         _refused(table),
         _logins(table),
         _late(table),
+        _at_risk(table),
         _drift(table),
     ]
     return [Group(name="nomad-esi", rules=rules)]
@@ -109,6 +110,22 @@ def _late(table: Table) -> Alert:
         description=f"""
         {{{{ $labels.dataset }}}} of {{{{ $value }}}} characters should have been refreshed over
         {in_words(table.esi.late_seconds)} ago. See what stops it: nomad esi; nomad queues; nomad doctor
+        """,
+    )
+
+
+def _at_risk(table: Table) -> Alert:
+    share = table.history.at_risk_share
+    return Alert(
+        name="NomadHistoryAtRisk",
+        expr="max by (data_type) (nomad_history_at_risk_characters) > 0",
+        for_seconds=table.alerts.late_data_for_seconds,
+        severity=WARNING,
+        summary="ESI will soon not show rows that nobody has read.",
+        description=f"""
+        {{{{ $labels.data_type }}}} of {{{{ $value }}}} characters was not read completely for {share:.0%} of the time
+        that ESI shows. What is not read in the rest of it is lost. See why: nomad doctor;
+        nomad jobs historical-data --status failed
         """,
     )
 

@@ -277,6 +277,19 @@ def esi_row(table: Table) -> list[Panel]:
             unit="short",
             width=8,
         ),
+        graph(
+            "History at risk",
+            "Characters of whose history ESI will soon not show what nobody has read.",
+            [Query(expr="max by (data_type) (nomad_history_at_risk_characters)", legend="{{data_type}}")],
+            unit="short",
+        ),
+        graph(
+            "Holes in the history, by cause",
+            """Spans in which rows may be missing: ESI no longer showed them (retention), they could not be stored
+            (set_aside), or the balances do not add up (balance).""",
+            [Query(expr="max by (data_type, cause) (nomad_history_holes)", legend="{{data_type}} {{cause}}")],
+            unit="short",
+        ),
     ]
 
 

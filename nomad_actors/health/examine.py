@@ -14,7 +14,7 @@ from ..findings import Area, Finding, Severity
 from ..logs import redact
 from ..queues import Queues
 from ..scheduler.status import SchedulerSnapshot
-from . import esi_checks, file_checks, host, queue_checks, queue_limits, redis_checks, schedule_checks
+from . import esi_checks, file_checks, history, host, queue_checks, queue_limits, redis_checks, schedule_checks
 from .installation import Installation
 from .models import Check, DoctorReport, Health, PartHealth, QueueHealth, ScheduleHealth, WorkerHealth
 from .queue_checks import START_WORKERS
@@ -45,6 +45,7 @@ ON_THE_DATABASE: tuple[tuple[str, Area, CheckFunction], ...] = (
     ("token keys", Area.DATABASE, file_checks.token_keys),
     ("database rows", Area.DATABASE, host.rows),
     ("rows set aside", Area.DATABASE, host.set_aside),
+    ("history", Area.ESI, history.completeness),
     ("esi data", Area.ESI, esi_checks.data),
 )
 

@@ -33,6 +33,7 @@ from ..store import Store
 from ..store.route_status import count_late, count_refusals
 from ..store.set_aside import SetAsideRows, set_aside_now
 from .esi_families import data_families, limits_families
+from .history import history_families
 from .queue_families import queue_families
 from .stale_routes import moment
 
@@ -76,6 +77,7 @@ def families_of_database(store: Store, clock: Clock) -> Iterable[Metric]:
             store.logins.count_rejected(),
         ),
         set_aside_family(set_aside_now(store.database)),
+        *history_families(store.database, clock),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from .. import queues
+from ..broker.errors import PermanentError
 from ..esi import ROUTES
 from ..queues import AddedJob, NewJob
 from ..queues.job_type import JobType, Result
@@ -33,6 +34,12 @@ _SOONER = 16
 #: The routes of each type, in request order.
 _ROUTES: Mapping[DataType, tuple[str, ...]] = MappingProxyType(
     {each: tuple(name for name, its in DATA_TYPE_BY_ROUTE.items() if its == each) for each in DATA_TYPES}
+)
+
+
+#: The scopes that each type needs.
+SCOPES: Mapping[DataType, frozenset[str]] = MappingProxyType(
+    {each: frozenset(scope for name in names for scope in ROUTES[name].scopes) for each, names in _ROUTES.items()}
 )
 
 
@@ -133,6 +140,8 @@ def run(payload: HistoricalDataPayload, services: Services) -> HistoricalDataRes
     assert payload.data_type is not None
     known = _completeness(payload, services)
     if payload.range.gains_nothing(known, services.clock.now_ms()):
+        if services.store.logins.character(payload.character) is None:
+            raise PermanentError(f"character {payload.character} never logged in")
         return _result(payload, services, dict.fromkeys(_ROUTES[payload.data_type], "stored"), Changes())
     sync = RouteSync(services)
     outcomes: dict[str, str] = {}
@@ -188,12 +197,7 @@ def sweep_jobs(
     payload: HistoricalDataPayload, characters: list[Character], first: Collection[tuple[int, str]] = ()
 ) -> list[NewJob]:
     """Return a job for every data type that each character's scopes allow; those of `first` come first, and sooner."""
-    pairs = [
-        (each, data_type)
-        for each in characters
-        for data_type, routes in _ROUTES.items()
-        if all(each.scopes.issuperset(ROUTES[name].scopes) for name in routes)
-    ]
+    pairs = [(each, data_type) for each in characters for data_type, scopes in SCOPES.items() if each.scopes >= scopes]
     return [
         NewJob(
             queue=QUEUE,

@@ -18,12 +18,14 @@ from nomad_actors.clock import SystemClock
 from nomad_actors.esi import ROUTES, EsiResponse
 from nomad_actors.esi.sifting import sifted
 from nomad_actors.health import Installation, examine
+from nomad_actors.health.history import history_families
 from nomad_actors.health.schedule_checks import CLOCK_FIX, release_of
 from nomad_actors.health.scrape import set_aside_family
 from nomad_actors.jobs import SCHEDULES
 from nomad_actors.scheduler import Schedules
 from nomad_actors.store import Store, TokenCipher
 from nomad_actors.store.database import Database
+from nomad_actors.store.schema import history_coverage, history_holes
 from nomad_actors.store.set_aside import set_aside_now
 
 from .conftest import found_in, report_of
@@ -200,3 +202,41 @@ def test_the_command_reports_rows_that_were_set_aside(access: QueueAccess) -> No
     ]
     assert "set_aside_rows" in found.remedy
     assert [(each.labels, each.value) for each in samples] == [({"dataset": journal.dataset}, 2)]
+
+
+def test_history_at_risk_and_holes_that_esi_can_fill_are_reported_and_measured(access: QueueAccess) -> None:
+    clock = SystemClock()
+    now_ms, day_ms = clock.now_ms(), 86_400_000
+    store = Store(access.settings.database_url, cipher=TokenCipher(["a key for tests"]), clock=clock)
+    wallet = {"scopes": ["esi-wallet.read_character_wallet.v1"], "refresh_token": "r", "name": "n", "owner_hash": "o"}
+    for character_id in range(1, 5):
+        store.logins.save(character_id=character_id, user_id=7, **wallet)
+    assert not [each.name for each in report_of(access).findings if each.name.startswith("history")]
+    # Behind for 25 days, for 10, without the scope, and a login that is dead.
+    store.logins.save(character_id=3, user_id=7, **(wallet | {"scopes": []}))
+    store.logins.require_login(4, 1, reason="dead")
+    of_journal = {"data_type": "wallet_journal", "complete_since_ms": 0}
+    days = {1: 25, 2: 10, 3: 29, 4: 29}
+    coverage = [of_journal | {"character_id": n, "complete_until_ms": now_ms - d * day_ms} for n, d in days.items()]
+    hole = {"data_type": "wallet_journal", "from_ms": 1, "cause": "balance", "details": "", "found_ms": 1}
+    ends = {1: now_ms - 31 * day_ms, 2: now_ms - day_ms, 4: now_ms - day_ms}
+    with store.database.write() as connection:
+        connection.execute(sa.insert(history_coverage), coverage)
+        connection.execute(
+            sa.insert(history_holes), [hole | {"character_id": n, "until_ms": ms} for n, ms in ends.items()]
+        )
+    found = found_in(access)
+    samples = [each for family in history_families(store.database, clock) for each in family.samples]
+    store.close()
+    risk, holes = found["history wallet_journal"], found["history holes"]
+    assert (risk.severity, holes.severity) == ("warning", "warning")
+    assert "wallet_journal of 1 character was not read completely for most of the 30 days" in risk.cause
+    assert "lost in 5.0 days" in risk.cause
+    assert "the history of 1 character has holes" in holes.cause
+    values = {(each.name, *each.labels.values()): each.value for each in samples}
+    assert values["nomad_history_holes", "wallet_journal", "balance"] == 2
+    assert values["nomad_history_holes", "market_orders", "retention"] == 0
+    assert values["nomad_history_at_risk_characters", "wallet_journal"] == 1
+    assert values["nomad_history_at_risk_characters", "industry_jobs"] == 0
+    oldest = values["nomad_history_oldest_complete_timestamp_seconds", "wallet_journal"]
+    assert oldest == pytest.approx(now_ms / 1000 - 25 * 86_400)

@@ -92,8 +92,8 @@ def test_a_range_limits_what_is_counted_and_not_what_is_stored(
     of_week = f"SELECT count(*) FROM wallet_journal WHERE date_ms >= {clock.now_ms() - 7 * 86_400_000}"
     assert week.rows == rows(of_week)[0][0]
     # Naive times are UTC.
-    again = collect("wallet_journal", from_date=since.replace(tzinfo=None))
-    assert (again.rows, again.rows_new, set(again.outcomes.values())) == (week.rows, 0, {"fresh"})
+    repeated = collect("wallet_journal", from_date=since.replace(tzinfo=None))
+    assert (repeated.rows, repeated.rows_new, set(repeated.outcomes.values())) == (week.rows, 0, {"fresh"})
 
 
 def test_a_range_that_is_proven_complete_costs_no_request(
@@ -179,6 +179,13 @@ def test_a_missing_scope_fails_at_once_by_name(services: Services, seeded: dict[
     services.store.logins.save(**(seeded | {"scopes": []}))
     with pytest.raises(PermanentError, match=r"esi-markets\.read_character_orders\.v1"):
         collect("market_orders")
+
+
+def test_a_character_that_never_logged_in_has_no_history(services: Services) -> None:
+    for dates in ({}, {"to_date": "2025-01-01"}):
+        data = {"character_id": 5, "user_id": 7, "data_type": "wallet_journal"} | dates
+        with pytest.raises(PermanentError, match="character 5 never logged in"):
+            run(HistoricalDataPayload.model_validate(data), services)
 
 
 def test_a_sweep_adds_every_type_that_the_scopes_allow(app: App, services: Services) -> None:

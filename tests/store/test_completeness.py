@@ -360,11 +360,11 @@ def test_a_changed_value_is_recorded_beside_the_old_one(respond: Any, store: Sto
     query = (
         "SELECT row_id, field, old_value, new_value, corrected_ms, request_id FROM history_corrections ORDER BY field"
     )
-    told = (clock.now_ms(), "request")
+    by = (clock.now_ms(), "request")
     assert _rows(store, query) == [
-        (1, "amount", "10.50", "11.00", *told),
-        (1, "extra", '{"new_field":0.125}', '{"new_field":{"b":1}}', *told),
-        (1, "reason", None, '"sp\\u00e4te"', *told),
+        (1, "amount", "10.50", "11.00", *by),
+        (1, "extra", '{"new_field":0.125}', '{"new_field":{"b":1}}', *by),
+        (1, "reason", None, '"sp\\u00e4te"', *by),
     ]
     assert respond(JOURNAL, [changed]).changed == 0
 

@@ -138,7 +138,7 @@ def _spoil(source: random.Random) -> Callable[[dict[str, Any]], Any]:
     return bad
 
 
-_RANDOM = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_RANDOM = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_RANDOM

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from nomad_actors.esi import EsiResponse
 from nomad_actors.store import Changes, Snapshot, Store, history
 from nomad_actors.store.history import (
     INDUSTRY_JOBS,
@@ -22,6 +23,8 @@ from nomad_actors.store.schema import wallet_journal
 
 CHARACTER = 90000001
 DAY_MS = 86_400_000
+#: As in conftest.
+START_MS = 1_793_491_200_000
 #: When the orders below were issued.
 ISSUED = "2026-10-30T00:00:00Z"
 ISSUED_MS = to_ms(ISSUED)
@@ -44,7 +47,7 @@ def absorb(store: Store) -> Callable[..., Changes]:
         character_id: int = CHARACTER,
     ) -> Changes:
         with store.database.write() as connection:
-            return history.absorb(connection, Snapshot(character_id, route, body, as_of_ms))
+            return history.absorb(connection, Snapshot(character_id, route, body, as_of_ms, "request"))
 
     return save
 
@@ -210,6 +213,111 @@ def test_an_industry_jobs_statuses_are_stored_as_events_and_old_jobs_stay(
         (2, None, "active"),
         (1, "active", "delivered"),
     ]
+
+
+def _status(store: Store) -> list[tuple[Any, ...]]:
+    found = _rows(store, "SELECT status, inferred FROM industry_jobs ORDER BY job_id")
+    return [(row[0], bool(row[1])) for row in found]
+
+
+def _job_events(store: Store) -> list[tuple[Any, ...]]:
+    query = "SELECT old_status, new_status, at_ms, inferred, route FROM industry_job_events ORDER BY event_id"
+    return [(*row[:3], bool(row[3]), row[4]) for row in _rows(store, query)]
+
+
+def test_a_job_past_its_end_is_ready_until_esi_says_otherwise(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(INDUSTRY_JOBS, [_job(1, "active")], ISSUED_MS - 1_000)
+    absorb(INDUSTRY_JOBS, [_job(1, "active")], ISSUED_MS + 9_000)
+    assert _status(store) == [("ready", True)]
+    # ESI is slow to say so.
+    assert absorb(INDUSTRY_JOBS, [_job(1, "active")], ISSUED_MS + 10_000) == Changes(seen=1)
+    assert absorb(INDUSTRY_JOBS, [_job(1, "ready")], ISSUED_MS + 11_000) == Changes(seen=1)
+    assert _status(store) == [("ready", False)]
+    assert absorb(INDUSTRY_JOBS, [_job(1, "active")], ISSUED_MS + 12_000) == Changes(seen=1)
+    absorb(INDUSTRY_JOBS, [_job(1, "delivered")], ISSUED_MS + 13_000)
+    assert _status(store) == [("delivered", False)]
+    assert _job_events(store) == [
+        (None, "active", ISSUED_MS - 1_000, False, INDUSTRY_JOBS),
+        ("active", "ready", ISSUED_MS, True, INDUSTRY_JOBS),
+        ("ready", "delivered", ISSUED_MS + 13_000, False, INDUSTRY_JOBS),
+    ]
+
+
+def test_a_job_whose_end_moves_is_active_again(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(INDUSTRY_JOBS, [_job(1, "active")], ISSUED_MS + 1_000)
+    later = _job(1, "active") | {"end_date": "2026-10-31T00:00:00Z"}
+    absorb(INDUSTRY_JOBS, [later], ISSUED_MS + 2_000)
+    assert _status(store) == [("active", False)]
+    absorb(INDUSTRY_JOBS, [later], ISSUED_MS + 2 * DAY_MS)
+    assert [row[:4] for row in _job_events(store)] == [
+        (None, "active", ISSUED_MS + 1_000, False),
+        ("active", "ready", ISSUED_MS, True),
+        ("ready", "active", ISSUED_MS + 2_000, False),
+        ("active", "ready", ISSUED_MS + DAY_MS, True),
+    ]
+
+
+def test_a_job_becomes_ready_while_esi_confirms_its_response(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(INDUSTRY_JOBS, [_job(1, "active"), _job(2, "paused"), _job(3, "active")], ISSUED_MS - 2_000)
+    # The third is no longer listed: nothing is known of it.
+    absorb(INDUSTRY_JOBS, [_job(1, "active"), _job(2, "paused")], ISSUED_MS - 1_000)
+
+    def renew(as_of_ms: int) -> Changes:
+        with store.database.write() as connection:
+            return history.renew(connection, Snapshot(CHARACTER, INDUSTRY_JOBS, None, as_of_ms))
+
+    assert renew(ISSUED_MS - 500) == Changes()
+    assert renew(ISSUED_MS + 500) == Changes(changed=1, events=1)
+    assert renew(ISSUED_MS + 900) == Changes()
+    assert _status(store) == [("ready", True), ("paused", False), ("active", False)]
+    assert _job_events(store)[-1][1:4] == ("ready", ISSUED_MS, True)
+    # A host that is behind.
+    absorb(INDUSTRY_JOBS, [_job(1, "active")], ISSUED_MS - 100)
+    assert _status(store)[0] == ("ready", True)
+
+
+def test_what_became_of_an_order_is_unknown_if_the_history_no_longer_shows_the_time(
+    store: Store, absorb: Callable[..., Changes]
+) -> None:
+    absorb(ORDERS, [_order(1, duration=365)], ISSUED_MS)
+    absorb(ORDERS, [], ISSUED_MS + 120 * DAY_MS)
+    absorb(ORDERS_HISTORY, [], ISSUED_MS + 120 * DAY_MS)
+    assert _states(store) == {1: ("closed", True, 100)}
+    assert [(row[1], bool(row[2])) for row in _events(store)] == [("placed", False), ("closed", True)]
+    # A late response may know it.
+    absorb(ORDERS_HISTORY, [_order(1, duration=365, state="cancelled")], ISSUED_MS + 121 * DAY_MS)
+    assert _states(store) == {1: ("cancelled", False, 100)}
+
+
+def test_an_order_that_not_modified_responses_confirmed_was_seen_lately(store: Store) -> None:
+    def respond(route: str, body: Any, as_of_ms: int) -> None:
+        response = EsiResponse(304 if body is None else 200, body is None, body, None, None, as_of_ms, 1, None)
+        save = store.documents.renew if body is None else store.documents.save
+        save(CHARACTER, route, response, as_of_ms=as_of_ms, next_due_ms=0)
+
+    respond(ORDERS, [_order(1, duration=365)], START_MS - 120 * DAY_MS)
+    respond(ORDERS, None, START_MS - DAY_MS)
+    respond(ORDERS, [], START_MS)
+    respond(ORDERS_HISTORY, [], START_MS)
+    assert _states(store) == {1: ("filled", True, 0)}
+
+
+def test_every_event_says_from_which_response_it_is(store: Store, absorb: Callable[..., Changes]) -> None:
+    absorb(ORDERS, [_order(1), _order(2)], 1_000)
+    absorb(ORDERS, [_order(1, price=9.0)], 2_000)
+    absorb(ORDERS_HISTORY, [], 2_000)
+    absorb(SKILLS, _skills(100, s1=(100, 1)))
+    absorb(SKILLS, _skills(50, s1=(50, 1)), 2_000)
+    absorb(INDUSTRY_JOBS, [_job(1, "active")], ISSUED_MS + 1_000)
+    for table, routes in (
+        ("order_events", {ORDERS, ORDERS_HISTORY}),
+        ("skill_events", {SKILLS}),
+        ("industry_job_events", {INDUSTRY_JOBS}),
+    ):
+        found = _rows(store, f"SELECT route, request_id, inferred FROM {table}")
+        assert {row[0] for row in found} == routes
+        assert {row[1] for row in found} == {"request"}
+        assert None not in {row[2] for row in found}
 
 
 def _skills(total: int, **points: tuple[int, int]) -> dict[str, Any]:

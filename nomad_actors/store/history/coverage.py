@@ -124,5 +124,5 @@ def _judged(hole: Span, ledger: Ledger) -> Span:
     shown = ledger.breaks_around(hole.from_ms, hole.until_ms)
     if shown is None:
         return hole
-    says = ", ".join(each.describe() for each in shown[:_NAMED]) or "what may be missing adds up to 0 ISK"
-    return replace(hole, details=hole.details.split(_BY_BALANCE)[0] + _BY_BALANCE + says)
+    described = ", ".join(each.describe() for each in shown[:_NAMED]) or "what may be missing adds up to 0 ISK"
+    return replace(hole, details=hole.details.split(_BY_BALANCE)[0] + _BY_BALANCE + described)

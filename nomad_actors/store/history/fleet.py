@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -13,10 +13,10 @@ from ..database import Database
 from ..invalid_rows import fit
 from ..login_keys import ACTIVE
 from ..schema import characters, history_coverage, history_holes, sync_state
-from .completeness import DATA_TYPE_BY_ROUTE, RETENTION_MS, shown_since_ms
+from .completeness import DATA_TYPE_BY_ROUTE, RETENTION_MS, DataType, shown_since_ms
 
 #: The route that was asked, if ESI was ever asked for a data type that it shows for a limited time.
-_ROUTES: Mapping[str, str] = {
+_ROUTES: Mapping[DataType, str] = {
     data_type: route for route, data_type in DATA_TYPE_BY_ROUTE.items() if RETENTION_MS[data_type] is not None
 }
 _COVERAGE, _HOLES = history_coverage.c, history_holes.c
@@ -61,7 +61,7 @@ def count_fillable(database: Database, now_ms: int) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def read_at_risk(database: Database, now_ms: int, share: float, scopes: Mapping[str, Sequence[str]]) -> list[AtRisk]:
+def read_at_risk(database: Database, now_ms: int, share: float, scopes: Mapping[DataType, Set[str]]) -> list[AtRisk]:
     """Return for each data type who was last read completely longer ago than a `share` of the time that ESI shows.
 
     Counted are active characters that ESI was asked about, and whose login has the `scopes` of the data type. Raises
@@ -100,16 +100,16 @@ def _limit_ms(data_type: str, now_ms: int, share: float) -> int:
 
 
 def _at_risk(
-    connection: Connection, database: Database, data_type: str, now_ms: int, share: float, scopes: Sequence[str]
+    connection: Connection, database: Database, data_type: DataType, now_ms: int, share: float, scopes: Set[str]
 ) -> AtRisk:
     limit_ms = _limit_ms(data_type, now_ms, share)
-    rows = [row for row in _by_scopes(connection, database, data_type, limit_ms) if set(scopes) <= row[0]]
+    rows = [row for row in _by_scopes(connection, database, data_type, limit_ms) if scopes <= row[0]]
     oldest = min((row[2] for row in rows), default=None)
     return AtRisk(data_type, sum(row[1] for row in rows), oldest)
 
 
 def _by_scopes(
-    connection: Connection, database: Database, data_type: str, limit_ms: int
+    connection: Connection, database: Database, data_type: DataType, limit_ms: int
 ) -> Iterator[tuple[set[str], int, int]]:
     """Yield sets of scopes with the number of characters at risk and the oldest time; few such sets exist."""
     known = sa.and_(_COVERAGE.character_id == characters.c.character_id, _COVERAGE.data_type == data_type)

@@ -6,14 +6,14 @@ Market orders come from two routes, so both prove a time only together: up to th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from ..schema import history_coverage, history_holes, sync_state, wallet_journal, wallet_transactions
+from ..schema import characters, history_coverage, history_holes, sync_state, wallet_journal, wallet_transactions
 from ..upsert import upsert
 from .balances import Ledger
 from .completeness import DATA_TYPE_BY_ROUTE, shown_since_ms
@@ -27,11 +27,41 @@ _DATED: Mapping[str, sa.Column[Any]] = MappingProxyType(
     {JOURNAL: wallet_journal.c.id, TRANSACTIONS: wallet_transactions.c.transaction_id}
 )
 
+#: What differs from every other advisory lock.
+_LOCK = 0x4869_7374 << 32
+_HOLE = tuple(history_holes.c[each.name] for each in fields(Span))
+#: Built once, and one row a hole. By the character, because there may be holes without coverage.
+_COVERAGE = (
+    sa.select(
+        history_coverage.c.complete_since_ms,
+        history_coverage.c.complete_until_ms,
+        history_coverage.c.complete_read_ms,
+        *_HOLE,
+    )
+    .select_from(characters)
+    .outerjoin(
+        history_coverage,
+        sa.and_(
+            history_coverage.c.character_id == characters.c.character_id,
+            history_coverage.c.data_type == sa.bindparam("of_type"),
+        ),
+    )
+    .outerjoin(
+        history_holes,
+        sa.and_(
+            history_holes.c.character_id == characters.c.character_id,
+            history_holes.c.data_type == sa.bindparam("of_type"),
+        ),
+    )
+    .where(characters.c.character_id == sa.bindparam("of_character"))
+    .order_by(history_holes.c.from_ms, history_holes.c.until_ms)
+)
+
 
 def prove(connection: Connection, snapshot: Snapshot) -> None:
     """Save what a complete response, or one with rows set aside, proves."""
-    data_type = DATA_TYPE_BY_ROUTE[snapshot.route]
-    known = read_coverage(connection, snapshot.character_id, data_type)
+    _lock(connection, snapshot)
+    known = read_coverage(connection, snapshot.character_id, DATA_TYPE_BY_ROUTE[snapshot.route])
     _save(connection, snapshot, known, _with_response(connection, known, snapshot))
 
 
@@ -127,19 +157,18 @@ def _state(connection: Connection, character_id: int, route: str) -> Row[*tuple[
 
 def read_coverage(connection: Connection, character_id: int, data_type: str) -> Coverage:
     """Return what is proven of a data type of a character."""
-    names = ("from_ms", "until_ms", "cause", "details", "found_ms")
-    found = connection.execute(
-        sa.select(history_coverage).where(*_same(history_coverage, character_id, data_type))
-    ).one_or_none()
-    spans = connection.execute(
-        sa.select(*(history_holes.c[name] for name in names))
-        .where(*_same(history_holes, character_id, data_type))
-        .order_by(history_holes.c.from_ms, history_holes.c.until_ms)
-    )
-    holes = tuple(Span(*row) for row in spans)
-    if found is None:
-        return Coverage(holes=holes)
-    return Coverage(found.complete_since_ms, found.complete_until_ms, found.complete_read_ms, holes)
+    rows = connection.execute(_COVERAGE, {"of_character": character_id, "of_type": data_type}).all()
+    holes = tuple(Span(*row[3:]) for row in rows if row.from_ms is not None)
+    if not rows:
+        return Coverage()
+    first = rows[0]
+    return Coverage(first.complete_since_ms, first.complete_until_ms, first.complete_read_ms, holes)
+
+
+def _lock(connection: Connection, snapshot: Snapshot) -> None:
+    """Let one transaction at a time write what a character's routes prove; SQLite has one writer anyway."""
+    if snapshot.route in _OTHER and connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK ^ snapshot.character_id)))
 
 
 def _save(connection: Connection, snapshot: Snapshot, before: Coverage, after: Coverage) -> None:
