@@ -16,7 +16,7 @@ from nomad_actors.esi import ROUTES, EsiCache, EsiResponse
 from nomad_actors.esi.limits import Limiter
 from nomad_actors.esi.limits.brakes import rejected
 from nomad_actors.store import NewLogin, Store, TokenCipher
-from tests.support.databases import put_database
+from tests.support.databases import new_database
 
 CHARACTER, OTHER = 90000001, 90000002
 WALLET = ROUTES["/characters/{character_id}/wallet"]
@@ -36,10 +36,10 @@ DOCUMENT = EsiResponse(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A store with a database."""
-    url = put_database(tmp_path / "nomad.db")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A store on a database of each kind."""
+    url = new_database(request, tmp_path / "nomad.db")
     store = Store(url, cipher=TokenCipher(["a key for tests"]), clock=SystemClock())
     yield store
     store.close()

@@ -18,10 +18,12 @@ from nomad_actors.settings import Settings
 from nomad_actors.store import Login
 from sandbox.clock import SandboxClock
 from sandbox.serve import SandboxServer
-from tests.support.databases import put_database
+from tests.support.databases import new_database
 
 #: 2026-11-01T12:00:00Z
 NOW_S = 1_793_534_400
+#: The files whose tests are about rows in the database.
+ON_BOTH = ("test_bad_rows", "test_cache_cleanup", "test_historical_data", "test_token_refresh")
 
 
 @pytest.fixture
@@ -48,12 +50,24 @@ def advance(clock: ManualClock, sandbox: SandboxServer) -> Callable[[float], Non
     return pass_
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of some files on both kinds of database."""
+    if "database_url" in metafunc.fixturenames and Path(str(metafunc.module.__file__)).stem in ON_BOTH:
+        metafunc.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-def settings(tmp_path: Path, redis_url: str, sandbox: SandboxServer) -> Settings:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without rows."""
+    return new_database(request, tmp_path / "nomad.db")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str, database_url: str, sandbox: SandboxServer) -> Settings:
     """Settings with the sandbox's addresses."""
     return Settings(
         redis_url=redis_url,
-        database_url=put_database(tmp_path / "nomad.db"),
+        database_url=database_url,
         var_dir=tmp_path,
         token_keys=("a key for tests",),
         eve_client_id="sandbox-client",

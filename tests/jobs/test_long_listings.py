@@ -56,7 +56,7 @@ def settings(request: pytest.FixtureRequest, settings: Settings) -> Settings:
     if request.param == "sqlite":
         return settings
     postgres: Postgres = request.getfixturevalue("postgres")
-    postgres.empty()
+    postgres.clear()
     return replace(settings, database_url=postgres.url)
 
 

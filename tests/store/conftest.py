@@ -9,7 +9,7 @@ import pytest
 
 from nomad_actors.clock import ManualClock
 from nomad_actors.store import Store, TokenCipher
-from tests.support.databases import put_database
+from tests.support.databases import new_database
 from tests.support.postgres import Postgres
 
 #: 2026-11-01T00:00:00Z
@@ -24,9 +24,15 @@ def postgres_url(postgres: Postgres) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database; each test runs on both kinds."""
+    """The URL of a database without rows; each test runs on both kinds."""
+    return new_database(request, tmp_path / "var" / "nomad.db")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def unmigrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without any table, of each kind."""
     if request.param == "sqlite":
-        return put_database(tmp_path / "var" / "nomad.db")
+        return f"sqlite:///{tmp_path}/unmigrated.db"
     postgres: Postgres = request.getfixturevalue("postgres")
     postgres.empty()
     return postgres.url

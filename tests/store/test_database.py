@@ -67,11 +67,11 @@ def _writers(url: str, processes: int, each: int) -> list[subprocess.Popen[str]]
     return started
 
 
-def test_processes_that_migrate_together_all_succeed(database_url: str) -> None:
-    for process in _writers(database_url, processes=4, each=25):
+def test_processes_that_migrate_together_all_succeed(unmigrated_url: str) -> None:
+    for process in _writers(unmigrated_url, processes=4, each=25):
         _, failures = process.communicate(timeout=60)
         assert process.returncode == 0, failures
-    store = _open(database_url)
+    store = _open(unmigrated_url)
     assert len(store.logins.characters()) == 100
     store.close()
 
@@ -84,9 +84,8 @@ def test_nothing_connects_before_the_first_use(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_migrations_make_exactly_the_declared_tables(store: Store) -> None:
-    store.migrate()
-    with store.database.read() as connection:
+def test_the_migrations_make_exactly_the_declared_tables(unmigrated_url: str) -> None:
+    with contextlib.closing(Database(unmigrated_url)) as database, database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 

@@ -48,14 +48,13 @@ database.migrate()
 
 
 @pytest.fixture
-def old_url(database_url: str) -> str:
+def old_url(unmigrated_url: str) -> str:
     """The URL of a database with the schema of the first release."""
-    url = database_url.replace("nomad.db", "old.db")
-    with opened(url) as database, database.engine.begin() as connection:
+    with opened(unmigrated_url) as database, database.engine.begin() as connection:
         config = migrate._config()
         config.attributes["connection"] = connection
         command.upgrade(config, FIRST)
-    return url
+    return unmigrated_url
 
 
 @contextlib.contextmanager

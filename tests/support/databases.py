@@ -6,8 +6,12 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from nomad_actors.processes.private_files import make_directory, make_file
 from nomad_actors.store.database import Database
+
+from .postgres import Postgres
 
 
 def put_database(path: Path) -> str:
@@ -16,6 +20,15 @@ def put_database(path: Path) -> str:
     make_file(path)
     path.write_bytes(_migrated())
     return f"sqlite:///{path}"
+
+
+def new_database(request: pytest.FixtureRequest, path: Path) -> str:
+    """Return the URL of a database without rows: a file at `path`, or the test run's PostgreSQL for `postgresql`."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return put_database(path)
+    postgres: Postgres = request.getfixturevalue("postgres")
+    postgres.clear()
+    return postgres.url
 
 
 @cache

@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from nomad_actors.processes.local_redis import free_port
+from nomad_actors.store.schema import REVISION, metadata
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,19 @@ class Postgres:
             connection.exec_driver_sql(f"CREATE DATABASE {name}")
         engine.dispose()
         return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
+    def clear(self) -> None:
+        """Remove all rows from a database with this release's schema, which costs less than to migrate it again."""
+        engine = sa.create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"))
+        with engine.begin() as connection:
+            is_migrated = sa.inspect(connection).has_table("alembic_version")
+            version = sa.text("SELECT version_num FROM alembic_version")
+            is_current = is_migrated and list(connection.scalars(version)) == [REVISION]
+            if is_current:
+                connection.exec_driver_sql(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY")
+        engine.dispose()
+        if not is_current:
+            self.empty()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
