@@ -113,7 +113,7 @@ def _span(problem: Problem) -> str:
 def _summary(summary: dict[str, int]) -> str:
     checked = f"{counted(summary['characters'], 'character')}, {summary['rows']:,} rows checked"
     marked = summary["problems"] - summary["faults"]
-    holes = f", {counted(marked, 'marked lack')}" if marked else ""
+    holes = f", {marked:,} marked as missing" if marked else ""
     return f"{checked}: {counted(summary['faults'], 'fault') if summary['faults'] else 'no faults'}{holes}."
 
 

@@ -1,4 +1,4 @@
-"""How complete the history of each data type is: since when, until when, and in which spans of time rows may be missing."""
+"""How complete the history of each data type is: since when, until when, and in which spans rows may be missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..schema import history_coverage, history_holes
+from .routes import INDUSTRY_JOBS, JOURNAL, ORDERS, ORDERS_HISTORY, SKILLS, TRANSACTIONS
 
 DataType = Literal["wallet_journal", "wallet_transactions", "market_orders", "industry_jobs", "skill_history"]
 DATA_TYPES: tuple[DataType, ...] = get_args(DataType)
@@ -19,6 +20,19 @@ DATA_TYPES: tuple[DataType, ...] = get_args(DataType)
 #: lead from one balance to the next.
 Cause = Literal["retention", "set_aside", "balance"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
+
+#: The data type of each route's rows, in the order of the requests: orders that are no longer open are then looked up
+#: in the closed ones.
+DATA_TYPE_BY_ROUTE: Mapping[str, DataType] = MappingProxyType(
+    {
+        JOURNAL: "wallet_journal",
+        TRANSACTIONS: "wallet_transactions",
+        ORDERS: "market_orders",
+        ORDERS_HISTORY: "market_orders",
+        INDUSTRY_JOBS: "industry_jobs",
+        SKILLS: "skill_history",
+    }
+)
 
 _DAY_MS = 86_400_000
 #: For how long ESI shows a row of each data type; None: it shows the present state only, which is never too late.
@@ -51,7 +65,7 @@ class Completeness:
     """Every row from `complete_since_ms` to before `complete_until_ms` is stored, except in the `holes`.
 
     Holes may also be later than that. `complete_read_ms` is when ESI's data was last read to its end without a row set
-    aside. All three are None if it never was.
+    aside. A time is None if there is none.
     """
 
     character_id: int
@@ -81,10 +95,16 @@ def completeness(connection: Connection, character_id: int, now_ms: int) -> dict
     }
 
 
-def can_be_filled(data_type: str, until_ms: int, now_ms: int) -> bool:
-    """Return whether ESI still shows rows of the time `until_ms`."""
+def shown_since_ms(data_type: str, read_ms: int) -> int | None:
+    """Return since when ESI shows every row of a data type at `read_ms`; None if it shows the present state only."""
     retention_ms = RETENTION_MS[data_type]
-    return retention_ms is not None and until_ms > now_ms - retention_ms
+    # Its times are seconds, and of the first one some rows may be gone.
+    return None if retention_ms is None else read_ms - retention_ms + 1_000
+
+
+def _can_be_filled(data_type: str, until_ms: int, now_ms: int) -> bool:
+    since_ms = shown_since_ms(data_type, now_ms)
+    return since_ms is not None and until_ms > since_ms
 
 
 def _holes(connection: Connection, character_id: int, now_ms: int) -> list[Hole]:
@@ -98,7 +118,7 @@ def _holes(connection: Connection, character_id: int, now_ms: int) -> list[Hole]
             row.cause,
             row.details,
             row.found_ms,
-            can_be_filled(row.data_type, row.until_ms, now_ms),
+            _can_be_filled(row.data_type, row.until_ms, now_ms),
         )
         for row in connection.execute(query)
     ]
