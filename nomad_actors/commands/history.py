@@ -71,10 +71,9 @@ def show(character_id: CharacterId, json: Json = False) -> None:
 
 
 def _row(each: Completeness, rows: int, now_ms: int) -> list[Text | str]:
-    is_read = each.complete_read_ms is not None
     return [
         each.data_type,
-        moment(each.complete_since_ms) if is_read else styled("never", "yellow"),
+        styled("never", "yellow") if each.complete_since_ms is None else moment(each.complete_since_ms),
         moment(each.complete_until_ms),
         ago(each.complete_read_ms, now_ms),
         f"{rows:,}",

@@ -141,7 +141,7 @@ def _warn_of_holes(export: Export) -> None:
         lack = "the history was never read completely"
     elif count:
         lack = f"{counted(count, 'hole')} in it"
-    elif export.kind != "skills" and (export.span.from_ms is None or export.span.from_ms < found.complete_since_ms):
+    elif export.span.from_ms is not None and export.span.from_ms < found.complete_since_ms:
         lack = f"it is complete only since {moment(found.complete_since_ms)}"
     else:
         return

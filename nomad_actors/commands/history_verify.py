@@ -65,14 +65,14 @@ def verify(
         total = verifier.count()
         counts = Counter[tuple[Any, ...]]()
         shown = list(_first(verifier.problems(), counts))
-    faults = sum(count for (_, _, _, is_fault), count in counts.items() if is_fault or strict)
-    summary = {"characters": len(verifier.characters), "rows": read, "faults": faults, "problems": counts.total()}
+    wrong = sum(count for (_, _, _, is_fault), count in counts.items() if is_fault or strict)
+    summary = {"characters": len(verifier.characters), "rows": read, "faults": wrong, "problems": counts.total()}
     if json:
         print_json({**summary, "shown": [_as_json(each) for each in shown]})
     else:
         _print(shown, counts)
         print_line(_summary(summary))
-    raise typer.Exit(ExitCode.FAILED if faults else ExitCode.OK)
+    raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.OK)
 
 
 def _key(problem: Problem) -> tuple[Any, ...]:
@@ -113,7 +113,7 @@ def _span(problem: Problem) -> str:
 def _summary(summary: dict[str, int]) -> str:
     checked = f"{counted(summary['characters'], 'character')}, {summary['rows']:,} rows checked"
     marked = summary["problems"] - summary["faults"]
-    holes = f", {counted(marked, 'marked lack')}" if marked else ""
+    holes = f", {marked:,} marked as missing" if marked else ""
     return f"{checked}: {counted(summary['faults'], 'fault') if summary['faults'] else 'no faults'}{holes}."
 
 

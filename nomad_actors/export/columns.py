@@ -3,43 +3,47 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import NoneType
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
-
-from .. import exact_json
+from typing import Any, get_args, get_origin, get_type_hints
 
 #: For pages; an export has all rows.
 _LEFT_OUT = {"cursor"}
 _PLAIN = (bool, int, float, str, datetime, Decimal)
 
-
-class Column(NamedTuple):
-    """One column; its type is `dict` for what is exported as JSON."""
-
-    name: str
-    type: type[Any]
+Convert = Callable[[Any], Any]
 
 
-def columns_of(row: type[Any]) -> tuple[Column, ...]:
-    """Return the columns of rows of this type."""
-    hints = get_type_hints(row)
-    found = {name: hints[name] for name in row._fields}
-    for name, member in inspect.getmembers(row, lambda member: isinstance(member, property)):
-        if name not in _LEFT_OUT:
-            found[name] = get_type_hints(member.fget)["return"]
-    return tuple(Column(name, _type(hint)) for name, hint in found.items())
+class Columns:
+    """The names and types of the columns of rows of one type; the type `dict` is for objects and lists."""
+
+    def __init__(self, row: type[Any]) -> None:
+        hints = get_type_hints(row)
+        self.types = {name: _type(hints[name]) for name in row._fields}
+        self._computed = _properties(row)
+        self.types |= {name: _type(hint) for name, hint in self._computed.items()}
+        self.names = tuple(self.types)
+
+    def converted(self, row: Any, converters: list[Convert | None]) -> list[Any]:
+        """Return a row's values, each converted unless it is missing."""
+        values = (*row, *(getattr(row, name) for name in self._computed)) if self._computed else row
+        return [
+            value if convert is None or value is None else convert(value)
+            for convert, value in zip(converters, values, strict=True)
+        ]
+
+    def converters(self, by_type: Mapping[type[Any], Convert]) -> list[Convert | None]:
+        """Return what converts each column; None for a type that needs nothing."""
+        return [by_type.get(each) for each in self.types.values()]
+
+
+def _properties(row: type[Any]) -> dict[str, Any]:
+    found = inspect.getmembers(row, lambda member: isinstance(member, property))
+    return {name: get_type_hints(each.fget)["return"] for name, each in found if name not in _LEFT_OUT}
 
 
 def _type(hint: Any) -> type[Any]:
     (found,) = {get_origin(each) or each for each in get_args(hint) or (hint,)} - {NoneType}
     return found if found in _PLAIN else dict
-
-
-def values(row: Any, columns: tuple[Column, ...]) -> Iterator[Any]:
-    """Yield a row's values; an object is JSON."""
-    for name, kind in columns:
-        value = getattr(row, name)
-        yield exact_json.dumps(value) if kind is dict and value is not None else value

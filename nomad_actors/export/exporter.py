@@ -11,10 +11,10 @@ from ..data import Data
 from ..errors import WrongState
 from ..store.database import Database
 from .batches import batches_of
-from .columns import columns_of
+from .columns import Columns
 from .formats import FORMATS, Format
 from .kinds import KINDS, Kind, Range
-from .part_file import Done, PartFile, part_file
+from .part_file import Done, PartFile, completed, part_file
 
 #: Rows that are written at once, each time with a point from which the export can be continued.
 BATCH_ROWS = 10_000
@@ -64,6 +64,8 @@ class Export:
         The target is there only when it is complete. Raises `WrongState` if it is there already, or if the part file
         is of another export, unless `force` is set; also if another process is writing it.
         """
+        if (ended := completed(target)) is not None and ended.export == self._identity() and not force:
+            return Written(ended.rows, continued=ended.rows)
         self._refuse(target, force=force)
         encoder = self._encoder()
         # Read first: an unknown character leaves no file.
@@ -78,7 +80,7 @@ class Export:
                 progress(done.rows, total)
             finished = encoder.finish(part.path)
             self._refuse(target, force=force)
-            part.replace_with(finished, target)
+            part.replace_with(done, finished, target)
         return Written(done.rows, continued=begun.rows)
 
     def _refuse(self, target: Path, *, force: bool) -> None:
@@ -108,7 +110,7 @@ class Export:
 
     def _identity(self) -> dict[str, Any]:
         span = {"from_ms": self.span.from_ms, "to_ms": self.span.to_ms}
-        columns = [each.name for each in columns_of(self._kind.row)]
+        columns = [*Columns(self._kind.row).names]
         return {
             "database": self.database.url.render_as_string(),
             "character_id": self.character_id,
@@ -116,7 +118,6 @@ class Export:
             "format": self.format,
             **span,
             "columns": columns,
-            "batch_rows": BATCH_ROWS,
         }
 
     def _batches(self, after: str | None) -> Iterator[Sequence[Any]]:
@@ -126,7 +127,7 @@ class Export:
         return self._kind.count(self.database, self.character_id, self.span)
 
     def _encoder(self) -> Format:
-        return FORMATS[self.format](columns_of(self._kind.row))
+        return FORMATS[self.format](Columns(self._kind.row))
 
     @property
     def _kind(self) -> Kind:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 
 from .. import exact_json
 from ..errors import NomadError
-from .columns import Column, values
+from .columns import Columns
 
 
 class Format(Protocol):
@@ -35,10 +35,6 @@ class Format(Protocol):
 class _Text:
     """A text in UTF-8, line by line."""
 
-    def __init__(self, columns: tuple[Column, ...]) -> None:
-        self._columns = columns
-        self._names = tuple(each.name for each in columns)
-
     def head(self) -> bytes:
         return b""
 
@@ -55,25 +51,41 @@ class _Text:
         return part
 
 
+def _iso(moment: datetime) -> str:
+    return f"{moment.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
+
+
 class Ndjson(_Text):
     """One JSON object a line, all digits of ISK, times in ISO 8601."""
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns, self._names = columns, columns.names
+        self._converters = columns.converters({datetime: _iso})
 
     def encode(self, rows: Sequence[Any]) -> bytes:
         return "".join(f"{exact_json.dumps(self._object(row))}\n" for row in rows).encode()
 
     def _object(self, row: Any) -> dict[str, Any]:
-        # An object is one here, not JSON within JSON.
-        return {name: _time(getattr(row, name)) for name in self._names}
+        return dict(zip(self._names, self._columns.converted(row, self._converters), strict=True))
 
 
 class Csv(_Text):
     """RFC 4180 with a header; a missing value is empty, an object is JSON, times are in ISO 8601."""
 
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
+        self._converters = columns.converters(
+            {datetime: _iso, Decimal: "{:f}".format, bool: _BOOLEANS.__getitem__, dict: exact_json.dumps}
+        )
+
     def head(self) -> bytes:
-        return _records([self._names])
+        return _records([self._columns.names])
 
     def encode(self, rows: Sequence[Any]) -> bytes:
-        return _records([_cell(value) for value in values(row, self._columns)] for row in rows)
+        return _records(self._columns.converted(row, self._converters) for row in rows)
+
+
+_BOOLEANS = {True: "true", False: "false"}
 
 
 def _records(records: Iterable[Sequence[Any]]) -> bytes:
@@ -82,21 +94,7 @@ def _records(records: Iterable[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _cell(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _time(value)
-
-
-def _time(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return value
-
-
-def _parquet(columns: tuple[Column, ...]) -> Format:
+def _parquet(columns: Columns) -> Format:
     try:
         from .parquet import Parquet
     except ModuleNotFoundError as error:
@@ -106,6 +104,6 @@ def _parquet(columns: tuple[Column, ...]) -> Format:
     return Parquet(columns)
 
 
-FORMATS: Mapping[str, Callable[[tuple[Column, ...]], Format]] = MappingProxyType(
+FORMATS: Mapping[str, Callable[[Columns], Format]] = MappingProxyType(
     {"csv": Csv, "ndjson": Ndjson, "parquet": _parquet}
 )

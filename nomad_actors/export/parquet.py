@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .. import exact_json
 from .batches import batches_of
-from .columns import Column, values
+from .columns import Columns
 
 #: ISK have the precision of our columns.
 _TYPES: Mapping[type[Any], pa.DataType] = MappingProxyType(
@@ -38,9 +39,10 @@ _GROUP_BATCHES = 10
 class Parquet:
     """Parquet with zstd: ISK are decimal128(20, 2), times are in UTC milliseconds, ids int64, objects JSON texts."""
 
-    def __init__(self, columns: tuple[Column, ...]) -> None:
+    def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._schema = pa.schema([(name, _TYPES[kind]) for name, kind in columns])
+        self._converters = columns.converters({dict: exact_json.dumps})
+        self._schema = pa.schema([(name, _TYPES[kind]) for name, kind in columns.types.items()])
 
     def head(self) -> bytes:
         return bytes(self._schema.serialize())
@@ -60,7 +62,7 @@ class Parquet:
         return finished
 
     def _batch(self, rows: Sequence[Any]) -> pa.RecordBatch:
-        cells = zip(*(values(row, self._columns) for row in rows), strict=True)
+        cells = zip(*(self._columns.converted(row, self._converters) for row in rows), strict=True)
         return pa.record_batch([list(column) for column in cells], schema=self._schema)
 
     def _write(self, batches: Iterable[pa.RecordBatch], output: Any) -> None:

@@ -23,7 +23,8 @@ from ..processes import private_files
 class Done:
     """How far an export has come: the bytes and rows, and the cursor of the last row.
 
-    `corrections` is how often ESI had changed such a row when the export began.
+    `corrections` is how often ESI had changed such a row when the export began, `finished` the name of the file that is
+    being renamed to the target.
     """
 
     export: Mapping[str, Any]
@@ -31,6 +32,7 @@ class Done:
     bytes: int = 0
     rows: int = 0
     cursor: str | None = None
+    finished: str | None = None
 
 
 class PartFile:
@@ -45,9 +47,8 @@ class PartFile:
 
     def done(self) -> Done | None:
         """Return how far the file has come; None if no export has begun to write it."""
-        try:
-            found = Done(**json.loads(self._state_path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+        found = _read(self._state_path)
+        if found is None:
             return None
         # Somebody may have shortened it.
         is_there = found.bytes <= os.fstat(self._file.fileno()).st_size
@@ -57,7 +58,7 @@ class PartFile:
         """Cut off everything behind `done`."""
         self._file.truncate(done.bytes)
         self._file.seek(done.bytes)
-        self._save(done)
+        self._save(replace(done, finished=None))
 
     def append(self, done: Done, data: bytes, rows: int, cursor: str | None) -> Done:
         """Write more rows behind `done`; return how far the file has come then."""
@@ -68,14 +69,24 @@ class PartFile:
         self._save(following)
         return following
 
-    def replace_with(self, finished: Path, target: Path) -> None:
+    def replace_with(self, done: Done, finished: Path, target: Path) -> None:
         """Make `finished`, this file or one that was made of it, the target, and remove the rest."""
+        self._save(replace(done, finished=finished.name))
         finished.replace(target)
-        self.path.unlink(missing_ok=True)
-        self._state_path.unlink(missing_ok=True)
+        _remove(self.path, self._state_path)
 
     def _save(self, done: Done) -> None:
         private_files.write(self._state_path, json.dumps(asdict(done)))
+
+
+def completed(target: Path) -> Done | None:
+    """Return the export that was killed when its file had just become the target, and remove what is left of it."""
+    path, state_path = _paths(target)
+    done = _read(state_path)
+    if done is None or done.finished is None or path.with_name(done.finished).exists() or not target.exists():
+        return None
+    _remove(path, state_path)
+    return done
 
 
 @contextlib.contextmanager
@@ -84,10 +95,26 @@ def part_file(target: Path) -> Iterator[PartFile]:
 
     Raises `WrongState` if another export is writing it, `OSError`.
     """
-    path = target.with_name(f"{target.name}.part")
+    path, state_path = _paths(target)
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise WrongState(f"another export is writing {path}: wait for its end, or write another file") from None
-        yield PartFile(path, path.with_name(f"{path.name}.json"), file)
+        yield PartFile(path, state_path, file)
+
+
+def _paths(target: Path) -> tuple[Path, Path]:
+    return target.with_name(f"{target.name}.part"), target.with_name(f"{target.name}.part.json")
+
+
+def _read(state_path: Path) -> Done | None:
+    try:
+        return Done(**json.loads(state_path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

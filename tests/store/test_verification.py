@@ -155,7 +155,7 @@ def test_a_changed_amount_breaks_the_chain_at_its_entry(filled: Store, check: Ch
     _change(filled, sa.update(schema.wallet_journal).where(entry.id == ids[7]).values(amount=entry.amount + 1))
     (found,) = check()
     assert (found.kind, found.ids, found.is_fault) == (Kind.BALANCE, (ids[6], ids[7]), True)
-    assert "-1.00 ISK are unexplained" in found.cause
+    assert "-1.00 ISK are missing" in found.cause
 
 
 def test_a_missing_entry_breaks_the_chain_once_unless_a_hole_marks_it(filled: Store, check: Check) -> None:

@@ -7,7 +7,7 @@ An entry without a balance is passed over; one without an amount begins anew, be
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -62,7 +62,7 @@ class Ledger:
     @cached_property
     def breaks(self) -> tuple[Break, ...]:
         """Where the balances do not lead from one entry to the next."""
-        return tuple(_breaks(self._entries))
+        return tuple(breaks_of(self._entries))
 
     def breaks_around(self, from_ms: int, until_ms: int) -> tuple[Break, ...] | None:
         """Return the breaks that touch a span; None if no balance before and after it is known."""
@@ -73,7 +73,8 @@ class Ledger:
         return tuple(each for each in self.breaks if each.from_ms <= until_ms and from_ms <= each.until_ms)
 
 
-def _breaks(entries: Sequence[Entry]) -> Iterator[Break]:
+def breaks_of(entries: Iterable[Entry]) -> Iterator[Break]:
+    """Yield where the balances do not lead from one entry to the next; `entries` are sorted, and of any number."""
     last: Entry | None = None
     balance: Decimal | None = None
     for _, group in groupby(entries, key=lambda each: each.date_ms):

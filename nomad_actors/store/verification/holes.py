@@ -7,8 +7,11 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from ..database import Database
-from ..history.completeness import RETENTION_MS, Hole, can_be_filled
+from ..history.completeness import DATA_TYPES, Hole, shown_since_ms
 from ..schema import characters, history_holes
+
+#: Later than any time in the database.
+_NEVER_MS = 2**53
 
 
 class FoundHole(NamedTuple):
@@ -25,12 +28,12 @@ def all_holes(database: Database, now_ms: int, limit: int) -> tuple[list[FoundHo
     Then the others, the latest first. Raises `Unavailable`.
     """
     hole = history_holes.c
-    retention_ms = sa.case(
-        *((hole.data_type == name, ms) for name, ms in RETENTION_MS.items() if ms is not None), else_=0
+    # How long ESI still shows it; it never shows again what only the present has.
+    shown_ms = hole.until_ms - sa.case(
+        *((hole.data_type == each, _shown_since_ms(each, now_ms)) for each in DATA_TYPES)
     )
-    dropped_ms = hole.until_ms + retention_ms
-    is_lost = dropped_ms <= now_ms
-    order = (is_lost, sa.case((is_lost, -hole.until_ms), else_=dropped_ms), hole.hole_id)
+    is_lost = shown_ms <= 0
+    order = (is_lost, sa.case((is_lost, -hole.until_ms), else_=shown_ms), hole.hole_id)
     query = (
         sa.select(history_holes, characters.c.name)
         .join(characters, characters.c.character_id == hole.character_id)
@@ -50,5 +53,10 @@ def _hole(row: sa.Row[tuple[object, ...]], now_ms: int) -> Hole:
         row.cause,
         row.details,
         row.found_ms,
-        can_be_filled(row.data_type, row.until_ms, now_ms),
+        row.until_ms > _shown_since_ms(row.data_type, now_ms),
     )
+
+
+def _shown_since_ms(data_type: str, now_ms: int) -> int:
+    since_ms = shown_since_ms(data_type, now_ms)
+    return _NEVER_MS if since_ms is None else since_ms

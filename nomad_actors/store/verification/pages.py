@@ -14,19 +14,19 @@ PAGE_ROWS = 5_000
 
 
 def pages(
-    database: Database, query: sa.Select[Any], key: sa.Column[int], *, size: int = PAGE_ROWS
+    database: Database, query: sa.Select[Any], *keys: sa.Column[int], size: int = PAGE_ROWS
 ) -> Iterator[Sequence[Row[Any]]]:
-    """Yield the rows of `query` by `key`, which must be unique in it, `size` at a time.
+    """Yield the rows of `query` by `keys`, which must be unique together and among its columns, `size` at a time.
 
     Raises `Unavailable`.
     """
-    after: int | None = None
+    after: list[int] | None = None
     while True:
-        following = query if after is None else query.where(key > after)
+        following = query if after is None else query.where(sa.tuple_(*keys) > sa.tuple_(*after))
         with database.read() as connection:
-            page = connection.execute(following.order_by(key).limit(size)).all()
+            page = connection.execute(following.order_by(*keys).limit(size)).all()
         if page:
             yield page
-            after = page[-1]._mapping[key.name]
+            after = [page[-1]._mapping[key.name] for key in keys]
         if len(page) < size:
             return

@@ -47,9 +47,11 @@ class Problem:
 
 
 def is_claimed(covered: Completeness, from_ms: int, until_ms: int) -> bool:
-    """Return whether the history claims to have every row between two times, both included."""
+    """Return whether the history claims to have every row from one time to another, both included.
+
+    It claims the begin of what it has last, not its end: that is when the data was true.
+    """
     since_ms, complete_until_ms = covered.complete_since_ms, covered.complete_until_ms
-    if since_ms is None or complete_until_ms is None:
+    if since_ms is None or complete_until_ms is None or not since_ms <= from_ms < complete_until_ms:
         return False
-    in_coverage = since_ms <= from_ms and until_ms < complete_until_ms
-    return in_coverage and not any(hole.from_ms <= until_ms and from_ms <= hole.until_ms for hole in covered.holes)
+    return not any(hole.from_ms <= until_ms and from_ms <= hole.until_ms for hole in covered.holes)

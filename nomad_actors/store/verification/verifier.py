@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..database import Database
-from ..history import INDUSTRY_JOBS, JOURNAL, ORDERS, ORDERS_HISTORY, SKILLS, TRANSACTIONS
-from ..history.completeness import DATA_TYPES, Completeness, completeness
+from ..history.balances import Entry
+from ..history.completeness import DATA_TYPE_BY_ROUTE, DATA_TYPES, Completeness, completeness
 from ..schema import (
     sync_state,
     wallet_journal,
     wallet_transactions,
 )
 from . import claims, links, states
-from .balances import Entry, broken_balances
+from .chain import broken_balances
 from .characters import Checked, find_characters
 from .pages import pages
 from .problem import Problem
 
-#: The routes from which each data type is made.
-_ROUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "wallet_journal": (JOURNAL,),
-        "wallet_transactions": (TRANSACTIONS,),
-        "market_orders": (ORDERS, ORDERS_HISTORY),
-        "industry_jobs": (INDUSTRY_JOBS,),
-        "skill_history": (SKILLS,),
-    }
-)
 _COMPARED = {each.data_type: each for each in (states.ORDERS, states.INDUSTRY_JOBS, states.SKILLS)}
 #: The tables whose rows the checks read one after another; what the others lack is found by one query.
 _READ = {"wallet_journal": wallet_journal, **{each.data_type: each.key.table for each in _COMPARED.values()}}
@@ -91,7 +80,7 @@ class Verifier:
             routes = connection.execute(
                 sa.select(*columns).where(
                     sync_state.c.character_id == character.character_id,
-                    sync_state.c.route.in_(_ROUTES[covered.data_type]),
+                    sync_state.c.route.in_(_routes_of(covered.data_type)),
                 )
             ).all()
         newest_ms = max((row.as_of_ms for row in routes if row.as_of_ms is not None), default=None)
@@ -113,16 +102,18 @@ class Verifier:
             yield from states.contradictions(seen, compared, character_id)
 
     def _entries(self, character_id: int) -> Iterator[Entry]:
-        entry = wallet_journal.c
-        query = sa.select(entry.id, entry.date_ms, entry.ref_type, entry.amount, entry.balance).where(
-            entry.character_id == character_id
-        )
-        return (Entry._make(row) for row in self._read(query, entry.id))
+        columns = [wallet_journal.c[name] for name in Entry._fields]
+        query = sa.select(*columns).where(wallet_journal.c.character_id == character_id)
+        return map(Entry._make, self._read(query, wallet_journal.c.date_ms, wallet_journal.c.id))
 
     def _links(self, query: sa.Select[Any], key: sa.Column[int]) -> Iterator[links.Link]:
         return (links.Link._make(row) for page in pages(self._database, query, key) for row in page)
 
-    def _read(self, query: sa.Select[Any], key: sa.Column[int]) -> Iterator[sa.Row[Any]]:
-        for page in pages(self._database, query, key):
+    def _read(self, query: sa.Select[Any], *keys: sa.Column[int]) -> Iterator[sa.Row[Any]]:
+        for page in pages(self._database, query, *keys):
             yield from page
             self._on_rows(len(page))
+
+
+def _routes_of(data_type: str) -> list[str]:
+    return [route for route, each in DATA_TYPE_BY_ROUTE.items() if each == data_type]
