@@ -42,7 +42,7 @@ from .fuzz_material import Material
 ROUND = 25
 _QUEUE = "/admin/jobs/queues/{queue}"
 #: Operations with rules that no schema expresses: the job type must belong to the queue and accept the data, a field
-#: must be indexed, a cursor must come from a list, an action must fit the given states, starts need a period.
+#: must be indexed, a cursor must come from a list, a time must be one, an action must fit the given states, starts need a period.
 EXTRA_RULES = {
     f"POST {_QUEUE}/jobs",
     f"POST {_QUEUE}/batch",
@@ -51,6 +51,10 @@ EXTRA_RULES = {
     "GET /admin/jobs/failed",
     "GET /admin/jobs/active",
     "GET /admin/jobs/characters",
+    *(
+        f"GET /data/characters/{{characterId}}/{name}"
+        for name in ("journal", "transactions", "orders", "orders/events", "industry-jobs", "skills/history")
+    ),
     f"POST {_QUEUE}/bulk",
     f"PUT {_QUEUE}/limits",
 }
@@ -105,6 +109,8 @@ class Fuzz:
     def __enter__(self) -> Fuzz:
         self._url = self._served.__enter__()
         self._schema = schemathesis.openapi.from_url(f"{self._url}/admin/openapi.json")
+        listed = self._session.get(f"{self._url}/admin/jobs/characters", timeout=30).json()["characters"]
+        self._characters = [str(each["characterId"]) for each in listed]
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -203,6 +209,8 @@ class Fuzz:
             states = self._draw.sample(["waiting", "delayed", "failed", "completed"], 4)
             if match := self._queues.get_queue(case.path_parameters["queue"]).jobs(states, 0, 20):
                 case.path_parameters["jobId"] = self._draw.choice(match).id
+        if "characterId" in case.path_parameters and self._characters and self._draw.random() < 0.8:
+            case.path_parameters["characterId"] = self._draw.choice(self._characters)
         if "operation" in case.path_parameters:
             operations = Operations(self._queues).of_queue(case.path_parameters["queue"])
             if operations and self._draw.random() < 0.8:
