@@ -42,7 +42,8 @@ from .fuzz_material import Material
 ROUND = 25
 _QUEUE = "/admin/jobs/queues/{queue}"
 #: Operations with rules that no schema expresses: the job type must belong to the queue and accept the data, a field
-#: must be indexed, a cursor must come from a list, a time must be one, an action must fit the given states, starts need a period.
+#: must be indexed, a cursor must come from a list, a time must be one, an action must fit the given states, starts need
+#: a period.
 EXTRA_RULES = {
     f"POST {_QUEUE}/jobs",
     f"POST {_QUEUE}/batch",
@@ -104,7 +105,8 @@ class Fuzz:
         self._conforming = Conforming(web, queues)
         self._served = served(web)
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {read_or_make_token(settings.var_dir)}"
+        self._token = {"Authorization": f"Bearer {read_or_make_token(settings.var_dir)}"}
+        self._session.headers.update(self._token)
 
     def __enter__(self) -> Fuzz:
         self._url = self._served.__enter__()
@@ -148,7 +150,8 @@ class Fuzz:
             if mode is GenerationMode.POSITIVE:
                 self._use_existing_names(case)
                 self._use_plausible_values(case, operation)
-            response = case.call(session=self._session, timeout=30)
+            # Else it also tries without a token, which would be refused and audited.
+            response = case.call(session=self._session, headers=dict(self._token), timeout=30)
             self.statuses[response.status_code] += 1
             self._material.learn(response)
             message = f"{operation.label} {case.path_parameters} {case.query} {case.body!r:.500}: {response.text[:500]}"
