@@ -42,7 +42,8 @@ from .fuzz_material import Material
 ROUND = 25
 _QUEUE = "/admin/jobs/queues/{queue}"
 #: Operations with rules that no schema expresses: the job type must belong to the queue and accept the data, a field
-#: must be indexed, a cursor must come from a list, an action must fit the given states, starts need a period.
+#: must be indexed, a cursor must come from a list, a time must be one, an action must fit the given states, starts need
+#: a period.
 EXTRA_RULES = {
     f"POST {_QUEUE}/jobs",
     f"POST {_QUEUE}/batch",
@@ -51,6 +52,10 @@ EXTRA_RULES = {
     "GET /admin/jobs/failed",
     "GET /admin/jobs/active",
     "GET /admin/jobs/characters",
+    *(
+        f"GET /data/characters/{{characterId}}/{name}"
+        for name in ("journal", "transactions", "orders", "orders/events", "industry-jobs", "skills/history")
+    ),
     f"POST {_QUEUE}/bulk",
     f"PUT {_QUEUE}/limits",
 }
@@ -100,11 +105,14 @@ class Fuzz:
         self._conforming = Conforming(web, queues)
         self._served = served(web)
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"Bearer {read_or_make_token(settings.var_dir)}"
+        self._token = {"Authorization": f"Bearer {read_or_make_token(settings.var_dir)}"}
+        self._session.headers.update(self._token)
 
     def __enter__(self) -> Fuzz:
         self._url = self._served.__enter__()
         self._schema = schemathesis.openapi.from_url(f"{self._url}/admin/openapi.json")
+        listed = self._session.get(f"{self._url}/admin/jobs/characters", timeout=30).json()["characters"]
+        self._characters = [str(each["characterId"]) for each in listed]
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -142,7 +150,8 @@ class Fuzz:
             if mode is GenerationMode.POSITIVE:
                 self._use_existing_names(case)
                 self._use_plausible_values(case, operation)
-            response = case.call(session=self._session, timeout=30)
+            # Else it also tries without a token, which would be refused and audited.
+            response = case.call(session=self._session, headers=dict(self._token), timeout=30)
             self.statuses[response.status_code] += 1
             self._material.learn(response)
             message = f"{operation.label} {case.path_parameters} {case.query} {case.body!r:.500}: {response.text[:500]}"
@@ -203,6 +212,8 @@ class Fuzz:
             states = self._draw.sample(["waiting", "delayed", "failed", "completed"], 4)
             if match := self._queues.get_queue(case.path_parameters["queue"]).jobs(states, 0, 20):
                 case.path_parameters["jobId"] = self._draw.choice(match).id
+        if "characterId" in case.path_parameters and self._characters and self._draw.random() < 0.8:
+            case.path_parameters["characterId"] = self._draw.choice(self._characters)
         if "operation" in case.path_parameters:
             operations = Operations(self._queues).of_queue(case.path_parameters["queue"])
             if operations and self._draw.random() < 0.8:

@@ -56,10 +56,10 @@ def _page(selection: Selection) -> dict[str, Any]:
 def _rows(selection: Selection, content_type: str, known: str | None) -> Response:
     store, encoder = application().store, ENCODERS[content_type](selection.listing.form)
     user_id = require_user(store, selection.character_id)
-    with store.database.read():
-        freshness = _freshness(selection)
-        chunks = chunks_of(selection.rows(selection.limit), encoder)
-        first, second = next(chunks), next(chunks, None)
+    # Before the rows: newer rows under an older ETag are only sent twice.
+    freshness = _freshness(selection)
+    chunks = chunks_of(selection.rows(selection.limit), encoder)
+    first, second = next(chunks), next(chunks, None)
     if second is None:
         response = Response(first, content_type=encoder.content_type)
         etag, is_weak = _digest(first), False

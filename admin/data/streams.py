@@ -55,6 +55,8 @@ class Stream:
             for chunk in self._chunks:
                 self._check()
                 yield chunk
+            # Rows that have moved away end the list early.
+            self._check()
         except Exception as error:
             # Logged here, since the request's own error handling has ended.
             logger.error(

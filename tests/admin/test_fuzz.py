@@ -14,6 +14,7 @@ from chaos.api_fuzz import Fuzz
 from nomad_actors.store.schema import metadata
 
 from .conftest import QUEUES, AdminApp, operator_client
+from .data.conftest import ADA, collect_everything, log_in
 
 
 @pytest.fixture
@@ -27,6 +28,8 @@ def filled(app: AdminApp) -> Flask:
         app.add(queue)
         app.queues.add_job(queue, f"{queue}-work", {"character_id": 2}, delay=3_600_000)
         app.queues.get_queue(queue).cancel(app.add(queue))
+    log_in(app.store, ADA, 7)
+    collect_everything(app.store)
     web = create_app(app)
     assert operator_client(web, app).post("/admin/jobs/queues/esi-refresh/resume").status_code == 200
     return web

@@ -46,6 +46,27 @@ def test_a_new_token_is_accepted_and_its_entry_has_only_its_hash() -> None:
     assert len(token) >= 43
 
 
+def test_a_readers_token_may_have_users() -> None:
+    token, entry = make_token("shop", "--role", "reader", "--users", "8, 7,8")
+    assert entry == f"shop:reader:{digest_of(token)}:7+8"
+    others = make_token("ada", "--role", "reader")[1]
+    first, second = Settings.from_env({"NOMAD_ADMIN_TOKENS": f"{entry},{others}"}).admin_tokens
+    assert (first.users, first.entry, second.users) == ((7, 8), entry, ())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--role", "viewer", "--users", "7"], "only a token with the role reader has users"),
+        (["--users", "7", "--revoke"], "cannot be combined with --revoke"),
+        *((["--role", "reader", "--users", users], "allowed: ids such as 7,8") for users in ("", "ada", "7,", "-1")),
+    ],
+)
+def test_wrong_users_are_refused(arguments: list[str], why: str) -> None:
+    result = CliRunner().invoke(app, ["token", "ada", *arguments], env={"COLUMNS": "200"})
+    assert (result.exit_code, why in result.stderr) == (2, True), result.stderr
+
+
 def test_no_two_tokens_are_the_same() -> None:
     assert make_token("ada", "--role", "viewer") != make_token("ada", "--role", "viewer")
 
@@ -69,6 +90,11 @@ def test_an_invalid_name_or_role_is_refused(arguments: list[str]) -> None:
         ("ada:viewer:hush", "entry 1 has no SHA-256"),
         (f"hush/hush:viewer:{DIGEST}", "entry 1 has no valid name"),
         (f"ada:viewer:{DIGEST},", "entry 2 does not have three parts"),
+        (f"ada:viewer:{DIGEST}:7", "entry 1 has users; only a reader's may"),
+        (f"ada:reader:{DIGEST}:", "entry 1 has no valid users"),
+        (f"ada:reader:{DIGEST}:7,8", "entry 2 does not have three parts"),
+        (f"ada:reader:{DIGEST}:hush", "entry 1 has no valid users"),
+        (f"ada:reader:{DIGEST}:7:8", "entry 1 does not have three parts"),
     ],
 )
 def test_an_error_about_an_entry_explains_it_and_does_not_repeat_it(text: str, why: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,17 +34,31 @@ class Application:
 
     seen: list[tuple[str, str]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
+    #: Parts of a streamed response, and how many are being sent.
+    chunks: int = 1
+    streaming: int = 0
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         self.seen.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
         environ["wsgi.input"].read()
         if environ["PATH_INFO"] == "/exit":
             raise SystemExit
         if environ["PATH_INFO"] == "/wait":
             self.gate.wait(20)
+        if environ["PATH_INFO"] == "/stream":
+            start_response("200 OK", [])
+            return self._stream()
         body = b"x" * 6_000_000 if environ["PATH_INFO"] == "/large" else b"ok"
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
+
+    def _stream(self) -> Iterator[bytes]:
+        self.streaming += 1
+        try:
+            for _ in range(self.chunks):
+                yield b"x" * 65_536
+        finally:
+            self.streaming -= 1
 
 
 @dataclass

@@ -173,3 +173,29 @@ def test_an_application_that_exits_loses_its_connection_but_no_thread(
         assert running.exchange(b"GET /exit HTTP/1.1\r\nHost: localhost\r\n\r\n") == b""
     assert running.is_well()
     assert "SystemExit" in caplog.text
+
+
+@pytest.mark.parametrize("chunks", [2_000, 10**9])
+def test_a_long_response_that_is_not_read_frees_its_thread(
+    serve: Serve, wait_until: Callable[..., None], chunks: int
+) -> None:
+    running = serve(replace(LIMITS, request_seconds=1))
+    running.application.chunks = chunks
+    request = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connections(running, LIMITS.threads, request, receive_buffer_bytes=4096):
+        wait_until(lambda: running.application.streaming == LIMITS.threads)
+        assert running.is_well()
+        wait_until(lambda: running.application.streaming == 0)
+
+
+def test_a_long_response_that_is_read_slowly_is_sent_to_its_end(serve: Serve) -> None:
+    running = serve(replace(LIMITS, request_seconds=1))
+    running.application.chunks = 100
+    with running.connect() as client:
+        client.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        received = b""
+        while part := client.recv(1_000_000):
+            received += part
+            time.sleep(0.05)
+    assert received.endswith(b"\r\n0\r\n\r\n")
+    assert received.count(b"x" * 65_536) == 100

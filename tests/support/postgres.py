@@ -56,6 +56,20 @@ class Postgres:
             self.empty()
 
     @contextmanager
+    def refusing(self, name: str) -> Iterator[None]:
+        """Close the connections to a database of this server and allow no new ones."""
+        engine = sa.create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+                end = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+                connection.execute(end, {"name": name})
+                yield
+                connection.exec_driver_sql(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        finally:
+            engine.dispose()
+
+    @contextmanager
     def frozen(self) -> Iterator[None]:
         """Freeze all its processes: connections stay open, connecting works, but nothing is answered."""
         postmaster = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))

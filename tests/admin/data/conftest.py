@@ -236,7 +236,7 @@ def add_entries(store: Store, count: int, *, character_id: int = ADA) -> None:
             "id": number,
             "date_ms": START_MS - number * 1_000,
             "ref_type": "bounty_prizes",
-            "description": "a text, as long as those of ESI are: who paid whom, and for what",
+            "description": "who paid whom, and for what; " * 40,
             "amount": Decimal("1234567.89"),
             "balance": Decimal("98765432109876.54"),
             "first_party_id": 98000001,
