@@ -20,6 +20,11 @@ NAME = QUEUE = "cache-cleanup"
 #: Documents that the cache keeps by default: some hundred megabytes at the average size of ESI's responses.
 DEFAULT_MAX_SIZE = 50_000
 
+#: How long the responses of a listing are held after the last one; a listing that is refused is requested once a week.
+HELD_MS = 8 * 86_400_000
+#: The most listings whose responses one run deletes.
+MOST_LISTINGS = 1_000
+
 CleanupType = Literal["expired", "lru", "pattern", "all"]
 
 
@@ -56,16 +61,28 @@ class CacheCleanupResult(Result):
     dry_run: bool
     keys: int
     bytes: int
+    #: Responses of listings in the database that nobody has read on for a week.
+    held_pages: int = 0
 
 
 def run(payload: CacheCleanupPayload, services: Services) -> CacheCleanupResult:
-    """Remove documents from the ESI cache, in bounded steps, within its own prefix.
+    """Remove documents from the ESI cache, in bounded steps, within its own prefix; with `expired`, held pages too.
 
     Running it twice is harmless: the cache is a copy of the database, and removed documents are fetched into it again
-    when they are needed.
+    when they are needed, and a listing is read from its first page.
     """
     report = _clean(payload, services)
-    return CacheCleanupResult(type=payload.type, dry_run=payload.dry_run, keys=report.keys, bytes=report.bytes)
+    held_pages = _clean_held_pages(payload, services) if payload.type == "expired" else 0
+    return CacheCleanupResult(
+        type=payload.type, dry_run=payload.dry_run, keys=report.keys, bytes=report.bytes, held_pages=held_pages
+    )
+
+
+def _clean_held_pages(payload: CacheCleanupPayload, services: Services) -> int:
+    """Delete what is held of listings that are not read on: no route that is still requested waits for a week."""
+    return services.store.listing_pages.clean(
+        before_ms=services.clock.now_ms() - HELD_MS, limit=MOST_LISTINGS, dry_run=payload.dry_run
+    )
 
 
 def _clean(payload: CacheCleanupPayload, services: Services) -> CleanReport:

@@ -126,3 +126,15 @@ def test_wrong_data_is_refused(app: App, data: dict[str, Any], message: str) -> 
     with pytest.raises(BadPayload, match=message):
         cleanup_cache(**data)
     assert queues.get_queue("cache-cleanup").counts()["waiting"] == 0
+
+
+def test_expired_removes_what_is_held_of_listings_that_nobody_reads_on(
+    services: Services, clean: Clean, clock: ManualClock, seeded: dict[str, Any]
+) -> None:
+    held = services.store.listing_pages.of(seeded["character_id"], WALLET.name, may_be_held=True)
+    held.add(1, EsiResponse(200, False, [1], '"e"', "then", clock.now_ms() + 1_000, 5, None))
+    assert clean("expired").held_pages == 0
+    clock.advance(seconds=9 * 86_400)
+    assert (clean("lru").held_pages, clean("expired", dry_run=True).held_pages) == (0, 1)
+    assert clean("expired").held_pages == 1
+    assert held.pages() == []
