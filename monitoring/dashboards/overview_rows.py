@@ -254,7 +254,7 @@ def esi_row(table: Table) -> list[Panel]:
         ),
         graph(
             "Overdue routes",
-            """Characters for which a polled route should have been refreshed 15 minutes ago.""",
+            """Characters for which a subscribed route should have been refreshed 15 minutes ago.""",
             [Query(expr="max by (dataset) (nomad_esi_overdue_routes)", legend="{{dataset}}")],
             unit="short",
             width=8,

@@ -118,7 +118,7 @@ def _row(each: CharacterStatus, now: int) -> list[Text | str]:
 
 
 def _overdue(each: CharacterStatus, now: int) -> Text | str:
-    from ..health.characters import dataset_of
+    from ..esi import dataset_of
 
     if each.overdue_route is None or each.overdue_since_ms is None:
         return NONE

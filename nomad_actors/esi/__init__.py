@@ -17,7 +17,7 @@ from .errors import (
 )
 from .listings import Copy, HeldPages
 from .response import EsiResponse, http_date
-from .routes import COMPATIBILITY_DATE, GROUPS, ROUTES, Route, normalise
+from .routes import COMPATIBILITY_DATE, GROUPS, ROUTES, Route, dataset_of, normalise
 from .sso import SsoClient, Tokens
 from .sso_session import http_session
 
@@ -46,6 +46,7 @@ __all__ = [
     "StepEnded",
     "TokenUnchecked",
     "Tokens",
+    "dataset_of",
     "http_date",
     "http_session",
     "normalise",

@@ -15,7 +15,7 @@ from ..clock import Clock
 from ..errors import TryLater
 from .checks import ListOf, integer
 from .errors import EsiRefused, EsiUnavailable, ListingChanged, StepEnded
-from .response import EsiResponse
+from .response import EsiResponse, SetAside
 from .routes import Route
 
 #: No character's listing has more; an endless one is an error, because truncating it would lose rows silently.
@@ -24,6 +24,8 @@ MAX_PAGES = 1_000
 STEP_SECONDS = 20.0
 #: A listing is begun only if its first page stays fresh for this long, and for this much longer with each page.
 BEGIN_SECONDS, PAGE_SECONDS = 15.0, 0.25
+#: A listing whose pages repeat an id is stored without the repetitions after this many failures in a row.
+BELIEVED_FAILURES = 3
 #: When a job tries again that found another one reading the same listing.
 _BUSY_SECONDS = 5.0
 #: By which ids a row that is on two pages is recognised; other listings have rows without an id.
@@ -107,8 +109,13 @@ class Listing:
         while len(pages) < pages[0].pages:
             pages.append(self._next_page(pages))
         bodies = self._held.bodies()
-        self._check_rows(bodies, pages[0], is_first_attempt=copy.failures == 0)
-        return self._assembled(pages[0], [row for body in bodies for row in body], pages[0].pages)
+        self._check_empty(bodies, pages[0], is_first_attempt=copy.failures == 0)
+        repeated = self._repeated(bodies)
+        if repeated and copy.failures < BELIEVED_FAILURES:
+            raise self._changed(repeated[0].reason, pages[0])
+        key = _IDS.get(self._route.dataset)
+        rows = list(_each_once(bodies, key)) if repeated and key else [row for body in bodies for row in body]
+        return replace(self._assembled(pages[0], rows, pages[0].pages), set_aside=tuple(repeated))
 
     def all_older(self, copy: Copy, *, key: str, parameter: str) -> EsiResponse:
         """Return all rows from the newest to the oldest, each row once.
@@ -129,10 +136,13 @@ class Listing:
         while len(lowest) == 1 or lowest[-1] < lowest[-2]:
             if len(bodies) == MAX_PAGES:
                 raise self._endless(pages[0].fresh_until_ms)
-            body = self._next_older(len(bodies), int(lowest[-1]), key, parameter)
+            is_believed = copy.failures >= BELIEVED_FAILURES
+            body = self._next_older(bodies, int(lowest[-1]), key, parameter, is_believed=is_believed)
             bodies.append(body)
             lowest.append(self._lowest(body, key))
-        return self._assembled(pages[0], list(_each_once(bodies, key)), len(bodies))
+        repeated = _repeated_newer(bodies, lowest, key)
+        found = self._assembled(pages[0], list(_each_once(bodies, key)), len(bodies))
+        return replace(found, set_aside=tuple(repeated))
 
     def _fresh_pages(self) -> list[HeldPage]:
         """Return what earlier steps have read; raise `ListingChanged` if it ended half-way and is no longer fresh."""
@@ -205,10 +215,17 @@ class Listing:
             )
         return self._add(number, response)
 
-    def _next_older(self, read: int, oldest: int, key: str, parameter: str) -> list[Any]:
+    def _next_older(
+        self, bodies: Sequence[list[Any]], oldest: int, key: str, parameter: str, *, is_believed: bool
+    ) -> list[Any]:
+        read = len(bodies)
         response = self._next({parameter: str(oldest)}, _count(read, 1))
         rows = self._rows(response)
-        if newer := [row[key] for row in rows if _id(row, key) > oldest]:
+        newer = [row[key] for row in rows if _id(row, key) > oldest]
+        # Rows that ESI repeats beside older ones do no harm; without older ones, the parameter may have been ignored.
+        goes_on = is_believed or any(_has_id(row, key) and row[key] < oldest for row in rows)
+        known = {_id(row, key) for body in bodies for row in body} if newer and goes_on else set()
+        if newer := [each for each in newer if each not in known]:
             raise EsiUnavailable(
                 f"ESI's response for {self._route.name} has {key} {newer[0]}, although those up to {oldest} were "
                 f"requested; {_count(read, 1)} are kept",
@@ -247,8 +264,8 @@ class Listing:
             )
         return added
 
-    def _check_rows(self, bodies: Sequence[list[Any]], first: HeldPage, *, is_first_attempt: bool) -> None:
-        """Raise `ListingChanged` if pages with equal headers do not belong together.
+    def _check_empty(self, bodies: Sequence[list[Any]], first: HeldPage, *, is_first_attempt: bool) -> None:
+        """Raise `ListingChanged` if a page is empty, so that pages with equal headers do not belong together.
 
         An empty page in the middle (esi-issues #914) is believed when the listing is read a second time. What is held
         stays until page 1 may be requested again: it would answer the same before.
@@ -256,11 +273,22 @@ class Listing:
         empty = [number for number, body in enumerate(bodies, 1) if not body]
         if empty and (is_first_attempt or empty[-1] == len(bodies)):
             raise self._changed(f"page {empty[-1]} of {len(bodies)} is empty", first)
+
+    def _repeated(self, bodies: Sequence[list[Any]]) -> list[SetAside]:
+        """Return the rows that an earlier page has too: then another row may be on neither.
+
+        That is so in every attempt if ESI itself is wrong. After some, the listing is stored with each row once, and
+        these rows are set aside, so that nothing is concluded from what it lacks.
+        """
         key, seen = _IDS.get(self._route.dataset), dict[int, int]()
+        repeated: list[SetAside] = []
         for number, body in enumerate(bodies, 1) if key else ():
-            for found in (int(_id(row, key)) for row in body if _has_id(row, key)):
+            for row in (row for row in body if _has_id(row, key)):
+                found = int(_id(row, key))
                 if seen.setdefault(found, number) != number:
-                    raise self._changed(f"{key} {found} is on the pages {seen[found]} and {number}", first)
+                    reason = f"{key} {found} is on the pages {seen[found]} and {number}"
+                    repeated.append(SetAside(row, reason, is_stored=False))
+        return repeated
 
     def _changed(self, what: str, first: HeldPage) -> ListingChanged:
         return ListingChanged(
@@ -316,6 +344,8 @@ class Listing:
     def _endless(self, fresh_until_ms: int) -> EsiUnavailable:
         return EsiUnavailable(
             f"the listing {self._route.name} has more than {MAX_PAGES} pages",
+            # As a useless body: after some attempts it is requested less and less often.
+            status=200,
             request_id=self._request_id,
             retry_after_seconds=self._seconds_until(fresh_until_ms),
         )
@@ -338,6 +368,16 @@ def _has_id(row: Any, key: str | None) -> bool:
 
 def _id(row: Any, key: str | None) -> float:
     return row[key] if _has_id(row, key) else float("-inf")
+
+
+def _repeated_newer(bodies: Sequence[list[Any]], lowest: Sequence[float], key: str) -> list[SetAside]:
+    """Return the rows of later responses that are newer than what was requested: earlier responses have them too."""
+    return [
+        SetAside(row, f"{key} {row[key]} is in a response to {key} {before:.0f} too", is_stored=False)
+        for body, before in zip(bodies[1:], lowest, strict=False)
+        for row in body
+        if _id(row, key) > before
+    ]
 
 
 def _each_once(bodies: Sequence[list[Any]], key: str) -> Iterator[Any]:

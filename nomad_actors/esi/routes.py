@@ -173,6 +173,12 @@ GROUPS: Mapping[str, tuple[Route, ...]] = MappingProxyType(
     {group: tuple(r for r in _ALL if r.group == group) for group in dict.fromkeys(r.group for r in _ALL)}
 )
 
+
+def dataset_of(name: str) -> str:
+    """Return the label of a route in metrics and lists; the name itself if it is no route of ours."""
+    return ROUTES[name].dataset if name in ROUTES else name
+
+
 _VERSION = re.compile(r"^/(?:latest|legacy|dev|v[0-9]+)(?=/)")
 _NUMBER = re.compile(r"^/characters/[0-9]+(?=/|$)")
 

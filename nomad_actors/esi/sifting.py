@@ -41,7 +41,7 @@ def sifted(route: Route, response: EsiResponse) -> EsiResponse:
             request_id=response.request_id,
         )
     body = found.kept if isinstance(shape, ListOf) else found.kept[0]
-    return replace(response, body=body, set_aside=tuple(found.set_aside))
+    return replace(response, body=body, set_aside=(*response.set_aside, *found.set_aside))
 
 
 def _useless(found: _Sifted, count: int, *, is_list: bool) -> str | None:

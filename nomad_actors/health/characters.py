@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ..esi import ROUTES, Route
+from ..esi import ROUTES, Route, dataset_of
 from ..esi.limits import BrakeState
 from ..logs.counted import counted
 from ..response_model import ResponseModel
@@ -67,11 +67,6 @@ class CharacterSummary(ResponseModel):
             "scopes": sorted(found.scopes),
         }
         return cls.model_construct(**{name: getattr(found, name) for name in same} | own)
-
-
-def dataset_of(route: str) -> str:
-    """Return the short label of a route, by which lists and metrics name it."""
-    return ROUTES[route].dataset if route in ROUTES else route
 
 
 def _why(found: CharacterStatus) -> str | None:

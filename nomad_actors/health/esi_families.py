@@ -46,7 +46,9 @@ def limits_families(state: LimitsState, checked: SpecCheck | None, now_ms: int) 
 def data_families(late: Mapping[str, int], refused: Mapping[str, int], rejected_logins: int) -> Iterable[Metric]:
     """Return the metrics of routes that are late or refused, by route, and of logins that SSO rejects."""
     overdue = gauge(
-        "nomad_esi_overdue_routes", "Characters for which a polled route's refresh is overdue by 15 minutes.", "dataset"
+        "nomad_esi_overdue_routes",
+        "Characters for which a subscribed route's refresh is overdue by 15 minutes.",
+        "dataset",
     )
     refusals = gauge(
         "nomad_esi_refusals",

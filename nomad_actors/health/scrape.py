@@ -18,7 +18,7 @@ from ..broker.client.slots import Slot
 from ..broker.endings import Outcome
 from ..broker.records.stats import UNKNOWN_ACTOR, Totals
 from ..clock import Clock
-from ..esi import ROUTES
+from ..esi import ROUTES, dataset_of
 from ..esi.limits import Limiter
 from ..esi.spec_check import read_check
 from ..metrics.definitions import REGISTRY
@@ -137,7 +137,7 @@ def database_families(logins: Mapping[str, int], synced_ms: Mapping[str, int], n
         characters.add_metric([state], count)
     ages = gauge("nomad_data_age_seconds", "Age of the data of the active character whose data is oldest.", "dataset")
     for route, at_ms in sorted(synced_ms.items()):
-        ages.add_metric([route], max(0.0, (now_ms - at_ms) / 1000))
+        ages.add_metric([dataset_of(route)], max(0.0, (now_ms - at_ms) / 1000))
     return characters, ages
 
 
@@ -145,8 +145,7 @@ def set_aside_family(found: Iterable[SetAsideRows]) -> Metric:
     """Return how many rows of the current documents are set aside, by route."""
     family = gauge("nomad_set_aside_rows", "Rows of the current documents that could not be stored.", "dataset")
     for each in found:
-        route = ROUTES.get(each.route)
-        family.add_metric([each.route if route is None else route.dataset], each.rows)
+        family.add_metric([dataset_of(each.route)], each.rows)
     return family
 
 

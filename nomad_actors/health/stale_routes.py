@@ -43,7 +43,7 @@ def why_stale(
     return (
         _login(route, character)
         or _refusal(status, now)
-        or _not_polled(status, now)
+        or _not_subscribed(status, now)
         or _brake(route, character, brakes)
         or _attempt(status)
     )
@@ -80,12 +80,12 @@ def _brake(route: Route, character: CharacterStatus, brakes: Iterable[BrakeState
     return None
 
 
-def _not_polled(status: RouteStatus | None, now: Moment) -> str | None:
+def _not_subscribed(status: RouteStatus | None, now: Moment) -> str | None:
     if status is None:
         return "nobody has requested it yet"
     if status.asked_ms is not None and status.asked_ms >= now.subscribed_since_ms:
         return None
-    return f"nobody has requested it for {SUBSCRIPTION_MS // _DAY_MS} days, so it is not polled"
+    return f"nobody has requested it for {SUBSCRIPTION_MS // _DAY_MS} days, so it is no longer subscribed"
 
 
 def _attempt(status: RouteStatus | None) -> str:

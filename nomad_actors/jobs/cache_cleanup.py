@@ -25,6 +25,10 @@ DEFAULT_MAX_SIZE = 50_000
 
 #: Less than the time limit of the job.
 _PRUNE_SECONDS = 180
+#: How long the responses of a listing are held after the last one; a listing that is refused is requested once a week.
+HELD_MS = 8 * 86_400_000
+#: The most listings whose responses one run deletes.
+MOST_LISTINGS = 1_000
 
 CleanupType = Literal["expired", "lru", "pattern", "all"]
 
@@ -64,18 +68,26 @@ class CacheCleanupResult(Result):
     bytes: int
     #: Old rows of the database that the daily run deleted (NOMAD_KEEP_HISTORY_DAYS, NOMAD_KEEP_DOCUMENTS_DAYS).
     rows: int = 0
+    #: Responses of listings in the database that nobody has read on for a week.
+    held_pages: int = 0
 
 
 def run(payload: CacheCleanupPayload, services: Services) -> CacheCleanupResult:
-    """Remove documents from the ESI cache, in bounded steps, within its own prefix.
+    """Remove documents from the ESI cache, in bounded steps, within its own prefix; with `expired`, held pages too.
 
     Running it twice is harmless: the cache is a copy of the database, and removed documents are fetched into it again
-    when they are needed.
+    when they are needed, and a listing is read from its first page.
     """
     report = _clean(payload, services)
     rows = _prune(services) if payload.then_lru and not payload.dry_run else 0
+    held_pages = _clean_held_pages(payload, services) if payload.type == "expired" else 0
     return CacheCleanupResult(
-        type=payload.type, dry_run=payload.dry_run, keys=report.keys, bytes=report.bytes, rows=rows
+        type=payload.type,
+        dry_run=payload.dry_run,
+        keys=report.keys,
+        bytes=report.bytes,
+        rows=rows,
+        held_pages=held_pages,
     )
 
 
@@ -83,6 +95,13 @@ def _prune(services: Services) -> int:
     """Delete old rows for some minutes; what is left then is deleted in the nights after."""
     cutoffs = old_before(services.settings, services.clock.now_ms())
     return prune(services.store.database, cutoffs, until_mono=time.monotonic() + _PRUNE_SECONDS)
+
+
+def _clean_held_pages(payload: CacheCleanupPayload, services: Services) -> int:
+    """Delete what is held of listings that are not read on: no route that is still requested waits for a week."""
+    return services.store.listing_pages.clean(
+        before_ms=services.clock.now_ms() - HELD_MS, limit=MOST_LISTINGS, dry_run=payload.dry_run
+    )
 
 
 def _clean(payload: CacheCleanupPayload, services: Services) -> CleanReport:

@@ -34,7 +34,7 @@ from .services import Services
 NAME = "esi-data-refresh"
 QUEUE = "esi-refresh"
 
-#: A route that nobody requested for this long is no longer polled.
+#: A route is subscribed for this long after somebody requested it: it is refreshed by itself.
 SUBSCRIPTION_MS = 30 * 86_400_000
 #: A refresh that is due for this long and has not run may have lost its job.
 LATE_MS = 60_000
@@ -156,7 +156,7 @@ def _sync(payload: EsiRefreshPayload, services: Services) -> Synced:
         payload.route,
         within_interval=not payload.skip_cache,
         in_full=payload.skip_cache and payload.requested_by == USER,
-        asked=payload.requested_by != _SCHEDULE,
+        subscribes=payload.requested_by != _SCHEDULE,
         for_user=payload.requested_by == USER,
     )
 
@@ -203,7 +203,7 @@ def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
     now_ms = services.clock.now_ms()
     overdue = services.store.documents.overdue(
         due_before_ms=now_ms - LATE_MS,
-        asked_since_ms=now_ms - SUBSCRIPTION_MS,
+        subscribed_since_ms=now_ms - SUBSCRIPTION_MS,
         queued_before_ms=now_ms - REQUEUE_MS,
         limit=SWEEP_LIMIT,
     )

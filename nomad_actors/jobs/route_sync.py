@@ -135,10 +135,10 @@ class RouteSync:
         *,
         within_interval: bool = False,
         in_full: bool = False,
-        asked: bool = False,
+        subscribes: bool = False,
         for_user: bool = False,
     ) -> Synced:
-        """Make our copy current and store its rows; if it was `asked` for, it must stay current.
+        """Make our copy current and store its rows; with `subscribes` the route is subscribed from now on.
 
         Nothing is sent before CCP's freshness ends, nor, with `within_interval`, before our own interval has passed.
         With `in_full` ESI is not asked whether our copy is still valid, so that a wrong copy is replaced.
@@ -147,8 +147,8 @@ class RouteSync:
         """
         with flight(self._services.limiter, route, character_id, owner=_owner()):
             known = self._read(character_id, route)
-            if asked:
-                known = self._save_asked(known)
+            if subscribes:
+                known = self._save_requested(known)
             now_ms = self._services.clock.now_ms()
             fresh_until_ms = _fresh_until_ms(known.state, route, now_ms=now_ms, within_interval=within_interval)
             if known.state is not None and now_ms < fresh_until_ms:
@@ -187,7 +187,7 @@ class RouteSync:
         is_recent = self._services.clock.now_ms() - online.synced_ms <= PRESENCE_MS
         return character.offline_since_ms if is_recent else None
 
-    def _save_asked(self, known: _Known) -> _Known:
+    def _save_requested(self, known: _Known) -> _Known:
         now_ms = self._services.clock.now_ms()
         if known.asked_ms is None or now_ms - known.asked_ms > _ASKED_STEP_MS:
             self._documents.save_requested(known.character_id, known.route.name)

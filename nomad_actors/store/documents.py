@@ -216,7 +216,7 @@ class Documents:
     def save_requested(
         self, character_id: int, route: str, *, due_ms: int | None = None, priority: int | None = None
     ) -> None:
-        """Save that `route` was requested and must stay current; with `due_ms` it is due then at the latest.
+        """Save that `route` was requested, so it is subscribed; with `due_ms` it is due then at the latest.
 
         Raises `Unavailable`.
         """
@@ -233,11 +233,11 @@ class Documents:
             _put(connection, character_id, route, values)
 
     def overdue(
-        self, *, due_before_ms: int, asked_since_ms: int, queued_before_ms: int, limit: int
+        self, *, due_before_ms: int, subscribed_since_ms: int, queued_before_ms: int, limit: int
     ) -> list[OverdueRoute]:
         """Return the routes that were due before `due_before_ms`, the longest overdue first.
 
-        Leaves out characters that need a login, routes that were not requested since `asked_since_ms`, and those
+        Leaves out characters that need a login, routes that were not requested since `subscribed_since_ms`, and those
         enqueued since `queued_before_ms` but not attempted yet. Raises `Unavailable`.
         """
         attempted_ms = sa.func.coalesce(sync_state.c.attempted_ms, 0)
@@ -254,7 +254,7 @@ class Documents:
                 fits(self._database, characters, sync_state),
                 characters.c.state == ACTIVE,
                 sync_state.c.next_due_ms <= due_before_ms,
-                sync_state.c.asked_ms >= asked_since_ms,
+                sync_state.c.asked_ms >= subscribed_since_ms,
                 sa.or_(
                     sync_state.c.queued_ms.is_(None),
                     sync_state.c.queued_ms <= attempted_ms,

@@ -56,6 +56,29 @@ class ListingPages:
         """Return one character's listing; the database is read only if responses `may_be_held`."""
         return HeldListing(self._database, self._clock, character_id, route, may_be_held=may_be_held)
 
+    def clean(self, *, before_ms: int, limit: int, dry_run: bool) -> int:
+        """Delete the responses of up to `limit` listings to which none was added since `before_ms`; return how many.
+
+        Each listing is deleted in a transaction of its own. Raises `Unavailable`.
+        """
+        listing = (listing_pages.c.character_id, listing_pages.c.route)
+        newest_ms = sa.func.max(listing_pages.c.saved_ms)
+        query = sa.select(*listing, sa.func.count()).group_by(*listing).having(newest_ms < before_ms).limit(limit)
+        with self._database.read() as connection:
+            found = [tuple(row) for row in connection.execute(query)]
+        if dry_run:
+            return sum(pages for _, _, pages in found)
+        return sum(self._delete_if_old(character_id, route, before_ms) for character_id, route, _ in found)
+
+    def _delete_if_old(self, character_id: int, route: str, before_ms: int) -> int:
+        with self._database.write() as connection:
+            lock(connection, character_id)
+            pages = _pages(connection, character_id, route)
+            if any(page.saved_ms >= before_ms for page in pages):
+                return 0
+            delete_pages(connection, character_id, route)
+        return len(pages)
+
 
 class HeldListing:
     """The held responses of one character's listing, as one job reads and adds them."""

@@ -66,7 +66,7 @@ def now_ms() -> int:
 
 
 def answered(store: Store, cache: EsiCache, character_id: int, route: Any, *, age_ms: int = 0) -> None:
-    """Save a document of a route that is kept current."""
+    """Save a document of a subscribed route."""
     response = EsiResponse(
         body={"balance": 1.5},
         status=200,

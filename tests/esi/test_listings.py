@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from nomad_actors.esi import (
     SsoClient,
     StepEnded,
 )
+from nomad_actors.esi.listings import BELIEVED_FAILURES
+from nomad_actors.esi.sifting import sifted
 from nomad_actors.store.listing_pages import HeldListing
 from sandbox.serve import SandboxServer
 
@@ -143,6 +146,37 @@ def test_pages_that_do_not_belong_together_are_read_anew_when_page_1_has_expired
     assert asked(scripted) == ["1", "2", "3"], "what is fresh is requested again"
     clock.advance(seconds=3_602)
     assert items() == [7, 8]
+
+
+def test_pages_that_always_repeat_an_id_are_believed_in_the_end_and_the_repetition_is_set_aside(
+    read: Read, scripted: Scripted, clock: ManualClock
+) -> None:
+    serve(scripted, [page([1, 2], 3), page([2, 3], 3), page([4, 1], 3)])
+    for failures in range(BELIEVED_FAILURES):
+        with pytest.raises(ListingChanged, match="item_id 2 is on the pages 1 and 2"):
+            read(ASSETS, Copy(failures=failures))
+        clock.advance(seconds=3_602)
+    found = read(ASSETS, Copy(failures=BELIEVED_FAILURES))
+    assert [row["item_id"] for row in found.body] == [1, 2, 3, 4]
+    assert [(row.row, row.reason, row.is_stored) for row in found.set_aside] == [
+        ({"item_id": 2}, "item_id 2 is on the pages 1 and 2", False),
+        ({"item_id": 1}, "item_id 1 is on the pages 1 and 3", False),
+    ]
+    # What is set aside later does not hide it.
+    assert len(sifted(MINING, replace(found, body=[])).set_aside) == 2
+
+
+def test_responses_that_always_repeat_the_newest_row_are_read_to_the_oldest(read: Read, scripted: Scripted) -> None:
+    served = walk(list(range(20, 10, -1)), 4, "transaction_id", "from_id", inclusive=True)
+    newest = {"transaction_id": 20}
+    transactions(scripted, lambda received: [newest, *(row for row in served(received).body if row != newest)])
+    # The last response has nothing older, as if the parameter had been ignored.
+    with pytest.raises(EsiUnavailable, match="has transaction_id 20, although those up to 11 were requested"):
+        read(TRANSACTIONS)
+    found = read(TRANSACTIONS, Copy(failures=BELIEVED_FAILURES))
+    assert [row["transaction_id"] for row in found.body] == list(range(20, 10, -1))
+    assert found.set_aside
+    assert {row.reason for row in found.set_aside} >= {"transaction_id 20 is in a response to transaction_id 11 too"}
 
 
 def test_an_empty_page_in_the_middle_is_believed_when_it_is_read_again(
@@ -422,8 +456,10 @@ def test_an_endless_walk_is_an_error(monkeypatch: pytest.MonkeyPatch, read: Read
         body=[{"mail_id": int(received.query.get("last_mail_id", "1000")) - 1}]
     )
     for _ in range(2):
-        with pytest.raises(EsiUnavailable, match="more than 5 pages"):
+        with pytest.raises(EsiUnavailable, match="more than 5 pages") as endless:
             read(MAIL)
+        # As a useless body: in the end it is refused, and requested less and less often.
+        assert endless.value.status == 200
     assert len(scripted.received) == 5
 
 

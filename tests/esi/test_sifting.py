@@ -71,8 +71,8 @@ def test_random_rubbish_between_good_rows_costs_none_of_them(route: Route, seed:
     found = sifted(route, response(body))
     assert all(row in found.body for row in good)
     # Rows of lists inside of a row cost that one nothing.
-    whole = [row for row in found.set_aside if not row.is_stored and not row.reason.startswith("a row of ")]
-    assert len(found.body) + len(whole) == len(body)
+    inside_none = [row for row in found.set_aside if not row.is_stored and not row.reason.startswith("a row of ")]
+    assert len(found.body) + len(inside_none) == len(body)
     # What is kept is JSON for every reader.
     exact_json.dumps(found.body).encode()
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from nomad_actors import thresholds
 from nomad_actors.app import App, create_app
 from nomad_actors.clock import ManualClock, SystemClock
-from nomad_actors.esi import ROUTES, NotSent
+from nomad_actors.esi import ROUTES, EsiResponse, NotSent
 from nomad_actors.esi.limits import BrakeKind, Outcome, brakes
 from nomad_actors.esi.limits.keys import key
 from nomad_actors.esi.spec_check import SpecCheck
@@ -188,3 +188,14 @@ def test_changes_by_ccp_and_a_check_that_no_longer_runs(app: App) -> None:
     save("the wallet is gone", "and the mail")
     assert found(app)["NomadEsiDrift"].cause == "2 differences to CCP's documents: the wallet is gone"
     assert value(app, "nomad_esi_drift") == 2
+
+
+def test_the_age_of_data_is_named_by_its_dataset(app: App) -> None:
+    add(app, 90000001)
+    response = EsiResponse(200, False, 1, '"e"', None, app.clock.now_ms(), 1, "r1")
+    for route in (WALLET, "/characters/{character_id}/no/such"):
+        app.store.documents.save(90000001, route, response, as_of_ms=0, next_due_ms=0)
+    advance(app, 60)
+    assert value(app, "nomad_data_age_seconds", dataset="wallet") == pytest.approx(60, abs=5)
+    # A route of an earlier release.
+    assert value(app, "nomad_data_age_seconds", dataset="/characters/{character_id}/no/such") is not None

@@ -154,3 +154,15 @@ def test_the_daily_run_deletes_old_rows_of_the_database(
 
 def _entry(number: int, date_ms: int) -> dict[str, Any]:
     return {"character_id": 1, "id": number, "date_ms": date_ms, "ref_type": "r", "description": "d"}
+
+
+def test_expired_removes_what_is_held_of_listings_that_nobody_reads_on(
+    services: Services, clean: Clean, clock: ManualClock, seeded: dict[str, Any]
+) -> None:
+    held = services.store.listing_pages.of(seeded["character_id"], WALLET.name, may_be_held=True)
+    held.add(1, EsiResponse(200, False, [1], '"e"', "then", clock.now_ms() + 1_000, 5, None))
+    assert clean("expired").held_pages == 0
+    clock.advance(seconds=9 * 86_400)
+    assert (clean("lru").held_pages, clean("expired", dry_run=True).held_pages) == (0, 1)
+    assert clean("expired").held_pages == 1
+    assert held.pages() == []

@@ -122,7 +122,7 @@ def test_failures_are_counted_and_reset_by_a_success(store: Store) -> None:
 def _overdue(store: Store, clock: ManualClock) -> list[OverdueRoute]:
     hour_ago_ms = clock.now_ms() - 3_600_000
     return store.documents.overdue(
-        due_before_ms=clock.now_ms(), asked_since_ms=0, queued_before_ms=hour_ago_ms, limit=10
+        due_before_ms=clock.now_ms(), subscribed_since_ms=0, queued_before_ms=hour_ago_ms, limit=10
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nomad_actors.clock import ManualClock
 from nomad_actors.esi import EsiResponse
 from nomad_actors.store import Store, UnexpectedRow
 from nomad_actors.store.history import JOURNAL
@@ -109,6 +110,22 @@ def test_the_pages_go_when_the_document_is_saved_and_not_before(store: Store, li
     _save(store, JOURNAL, [])
     assert listing(JOURNAL).pages() == []
     assert len(listing(ASSETS).pages()) == 1
+
+
+def test_what_nobody_reads_on_is_deleted_and_the_rest_stays(store: Store, listing: Listing, clock: ManualClock) -> None:
+    for number in (1, 2):
+        listing(ASSETS).add(number, response([number]))
+    listing(JOURNAL).add(1, response([1]))
+    listing(ASSETS, OTHER).add(1, response([1]))
+    clock.advance(seconds=100)
+    # It was read on.
+    listing(JOURNAL).add(2, response([2]))
+    old = {"before_ms": clock.now_ms() - 50_000}
+    assert store.listing_pages.clean(**old, limit=9, dry_run=True) == 3
+    assert store.listing_pages.clean(**old, limit=1, dry_run=False) in (1, 2)
+    assert store.listing_pages.clean(**old, limit=9, dry_run=False) in (1, 2)
+    assert store.listing_pages.clean(**old, limit=9, dry_run=False) == 0
+    assert [len(each.pages()) for each in (listing(ASSETS), listing(ASSETS, OTHER), listing(JOURNAL))] == [0, 0, 2]
 
 
 def test_the_state_says_how_many_responses_are_held(store: Store, listing: Listing) -> None:

@@ -81,7 +81,9 @@ def test_an_invalid_value_in_any_column_affects_no_other_row(
             assert 1 in [each.character_id for each in store.logins.characters()], case
             assert 1 in [
                 each.character_id
-                for each in store.documents.overdue(due_before_ms=MAX_MS, asked_since_ms=0, queued_before_ms=0, limit=9)
+                for each in store.documents.overdue(
+                    due_before_ms=MAX_MS, subscribed_since_ms=0, queued_before_ms=0, limit=9
+                )
             ], case
             assert all(isinstance(state, str) for state in store.logins.counts()), case
             assert all(at_ms <= MAX_MS for at_ms in store.documents.oldest_synced_ms().values()), case

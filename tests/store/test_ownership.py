@@ -103,7 +103,7 @@ def test_an_archive_is_no_login(store: Store, save_login: Callable[..., None], c
     assert store.logins.characters("sold") == []
     assert (
         store.documents.overdue(
-            due_before_ms=clock.now_ms() + 10**9, asked_since_ms=0, queued_before_ms=clock.now_ms(), limit=10
+            due_before_ms=clock.now_ms() + 10**9, subscribed_since_ms=0, queued_before_ms=clock.now_ms(), limit=10
         )
         == []
     )

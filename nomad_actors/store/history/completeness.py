@@ -119,7 +119,7 @@ def _holes(connection: Connection, character_id: int, now_ms: int) -> list[Hole]
             row.cause,
             row.details,
             row.found_ms,
-            _can_be_filled(row.data_type, row.until_ms, now_ms),
+            can_be_filled(row.data_type, row.until_ms, now_ms),
         )
         for row in connection.execute(query)
     ]
