@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -16,15 +16,13 @@ from ..queues.job_type import JobType, Result
 from ..queues.policy import Backoff, Priority, PriorityValue
 from ..queues.schedules.schedule import Schedule
 from ..store import Changes, Character, history
+from ..store.history.completeness import DATA_TYPES, DataType
 from .payloads import CharacterPayload
 from .route_sync import RouteSync
 from .services import Services
 
 NAME = "historical-data-collection"
 QUEUE = "historical-data"
-
-DataType = Literal["wallet_journal", "wallet_transactions", "market_orders", "industry_jobs", "skill_history"]
-DATA_TYPES: tuple[DataType, ...] = get_args(DataType)
 
 #: The routes of each type, in request order: orders that are no longer open are then looked up in the closed ones.
 _ROUTES: Mapping[DataType, tuple[str, ...]] = MappingProxyType(

@@ -6,7 +6,7 @@ The validator (ETag) must never be stored without its rows: a "not modified" res
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -124,19 +124,19 @@ class Documents:
             "body_json": exact_json.dumps(response.body),
             "pages": response.pages,
         }
-        repaired = sum(row.is_stored for row in response.set_aside)
-        set_aside = len(response.set_aside) - repaired
-        snapshot = Snapshot(character_id, route, response.body, as_of_ms, response.request_id, set_aside)
+        lost = [row.row for row in response.set_aside if not row.is_stored]
         now_ms = self._clock.now_ms()
+        snapshot = Snapshot(character_id, route, response.body, as_of_ms, response.request_id, lost, now_ms)
         with self._database.write() as connection:
             _check_owner(connection, character_id, owner_hash)
             if response.pages > 1:
                 delete_pages(connection, character_id, route)
-            changes = history.absorb(connection, snapshot)
-            changes += Changes(set_aside=set_aside, repaired=repaired)
-            save_set_aside(connection, character_id, route, response.set_aside, now_ms)
             state = _state(connection, character_id, route)
-            if state is not None and state.as_of_ms is not None and as_of_ms < min(state.as_of_ms, now_ms):
+            is_older = state is not None and state.as_of_ms is not None and as_of_ms < min(state.as_of_ms, now_ms)
+            changes = history.absorb(connection, replace(snapshot, is_newest=not is_older))
+            changes += Changes(set_aside=len(lost), repaired=len(response.set_aside) - len(lost))
+            save_set_aside(connection, character_id, route, response.set_aside, now_ms)
+            if is_older:
                 # From a host of ESI that is behind; it is as fresh as it says, so the next request comes later.
                 self._succeed(connection, character_id, route, response, next_due_ms, {})
                 return changes
@@ -146,7 +146,7 @@ class Documents:
                 "as_of_ms": as_of_ms,
                 "etag": response.etag,
                 "last_modified": response.last_modified,
-                "set_aside": set_aside,
+                "set_aside": len(lost),
             } | ({"changed_ms": now_ms} if differs else {})
             self._succeed(connection, character_id, route, response, next_due_ms, values)
             if route == ONLINE:
@@ -167,9 +167,11 @@ class Documents:
 
         Raises `Unavailable`.
         """
+        now_ms = self._clock.now_ms()
+        snapshot = Snapshot(character_id, route, None, as_of_ms, response.request_id, read_ms=now_ms)
         with self._database.write() as connection:
             _check_owner(connection, character_id, owner_hash)
-            changes = history.renew(connection, Snapshot(character_id, route, None, as_of_ms, response.request_id))
+            changes = history.renew(connection, snapshot)
             # A "not modified" response may have no validators: keep the old ones.
             validators = {"etag": response.etag, "last_modified": response.last_modified}
             values: dict[str, Any] = {"as_of_ms": as_of_ms}

@@ -237,7 +237,8 @@ market_orders = Table(
     metadata,
     _character(),
     Column("order_id", BigInteger, primary_key=True, autoincrement=False),
-    # open, cancelled, expired (from ESI or inferred), filled (always inferred: ESI just drops the order)
+    # open, cancelled, expired (from ESI or inferred), filled (always inferred: ESI just drops the order), closed
+    # (always inferred: ESI was asked too late to know how)
     Column("state", String(20), nullable=False),
     Column("inferred", Boolean, nullable=False),
     # The first response without it, while its outcome is unknown.
@@ -260,7 +261,7 @@ market_orders = Table(
     Column("extra", _Object),
 )
 
-#: One change of a market order: placed, changed, partly_filled, filled, cancelled, expired, reopened.
+#: One change of a market order: placed, changed, partly_filled, filled, cancelled, expired, closed, reopened.
 order_events = Table(
     "order_events",
     metadata,
@@ -363,7 +364,8 @@ skill_totals = Table(
     Column("unallocated_sp", BigInteger, nullable=False),
 )
 
-#: Which time of one data type of a character is proven complete; between the two times only the holes are not.
+#: Which time of one data type of a character is proven complete: from the first time to before the second one, except
+#: its holes.
 history_coverage = Table(
     "history_coverage",
     metadata,
@@ -373,10 +375,10 @@ history_coverage = Table(
     Column("complete_since_ms", BigInteger, nullable=False),
     Column("complete_until_ms", BigInteger, nullable=False),
     # The last response, or set of pages, that was read to its end without a row set aside.
-    Column("complete_read_ms", BigInteger, nullable=False),
+    Column("complete_read_ms", BigInteger),
 )
 
-#: One span of time, both ends excluded, in which rows of a data type are missing or may be.
+#: One span of time, both ends included, in which rows of a data type are missing or may be.
 history_holes = Table(
     "history_holes",
     metadata,

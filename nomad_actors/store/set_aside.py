@@ -43,12 +43,6 @@ def save_set_aside(
     )
 
 
-def is_set_aside(connection: Connection, character_id: int, route: str) -> bool:
-    """Return whether a row of the stored document is set aside, so that the document is not complete."""
-    same = (sync_state.c.character_id == character_id, sync_state.c.route == route)
-    return bool(connection.execute(sa.select(sync_state.c.set_aside).where(*same)).scalar())
-
-
 @dataclass(frozen=True)
 class SetAsideRows:
     """How many rows of the current documents of one route are set aside, and of how many characters."""

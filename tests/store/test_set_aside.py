@@ -22,6 +22,8 @@ from nomad_actors.store.set_aside import MAX_CHARACTERS, SetAsideRows, set_aside
 from tests.support.esi_rows import bad_rows, row_of, strange_rows
 
 CHARACTER = 90000001
+#: Within the last hour of the tests' clock.
+HOUR_MS = 1_793_491_200_000 - 3_600_000
 TABLES = {
     JOURNAL: "wallet_journal",
     TRANSACTIONS: "wallet_transactions",
@@ -43,7 +45,8 @@ def save(store: Store) -> Callable[..., Changes]:
 
     def sift_and_save(route: str, body: Any, as_of_ms: int = 1_000, character_id: int = CHARACTER) -> Changes:
         response = sifted(ROUTES[route], EsiResponse(200, False, body, '"a"', None, 0, 1, None))
-        return store.documents.save(character_id, route, response, as_of_ms=as_of_ms, next_due_ms=0)
+        # Not decades ago: then ESI would no longer show what became of an order.
+        return store.documents.save(character_id, route, response, as_of_ms=HOUR_MS + as_of_ms, next_due_ms=0)
 
     return sift_and_save
 
@@ -153,7 +156,7 @@ def test_a_row_that_comes_again_gets_a_new_time_and_one_that_is_gone_does_not_co
 def test_a_not_modified_response_keeps_the_count(store: Store, save: Callable[..., Changes]) -> None:
     save(JOURNAL, [_entry(1), BAD])
     response = EsiResponse(304, True, None, None, None, 0, 1, None)
-    assert store.documents.renew(CHARACTER, JOURNAL, response, as_of_ms=2_000, next_due_ms=0) == Changes()
+    assert store.documents.renew(CHARACTER, JOURNAL, response, as_of_ms=HOUR_MS + 2_000, next_due_ms=0) == Changes()
     assert _set_aside(store, JOURNAL) == 1
 
 
@@ -199,7 +202,7 @@ def test_nothing_is_inferred_from_an_order_history_with_a_row_set_aside(
     assert _states(store) == [(1, "open"), (9, "expired")]
     # Nor if ESI confirms that history.
     response = EsiResponse(304, True, None, None, None, 0, 1, None)
-    store.documents.renew(CHARACTER, ORDERS_HISTORY, response, as_of_ms=4_000, next_due_ms=0)
+    store.documents.renew(CHARACTER, ORDERS_HISTORY, response, as_of_ms=HOUR_MS + 4_000, next_due_ms=0)
     assert _states(store) == [(1, "open"), (9, "expired")]
     save(ORDERS_HISTORY, [closed, _order(1) | {"state": "cancelled"}], 5_000)
     assert _states(store) == [(1, "cancelled"), (9, "expired")]

@@ -7,25 +7,33 @@ from types import MappingProxyType
 
 from sqlalchemy.engine import Connection
 
-from ..set_aside import is_set_aside
-from .industry import absorb_jobs
+from .completeness import DATA_TYPE_BY_ROUTE
+from .industry import absorb_jobs, infer_ready
 from .orders import absorb_closed, absorb_open, decide_missing
+from .proofs import confirms_complete, prove
+from .routes import INDUSTRY_JOBS, JOURNAL, ORDERS, ORDERS_HISTORY, SKILLS, TRANSACTIONS
 from .rows import Changes, Snapshot, UnexpectedRow
-from .skills import absorb_skills
+from .skills import absorb_skills, confirms_skills
 from .wallet import absorb_journal, absorb_transactions
 
-__all__ = ["Changes", "Snapshot", "UnexpectedRow", "absorb", "renew"]
+__all__ = [
+    "INDUSTRY_JOBS",
+    "JOURNAL",
+    "ORDERS",
+    "ORDERS_HISTORY",
+    "SKILLS",
+    "TRANSACTIONS",
+    "Changes",
+    "Snapshot",
+    "UnexpectedRow",
+    "absorb",
+    "renew",
+]
 
 
-#: Turns a snapshot into rows within the caller's transaction; the same one twice changes nothing.
+#: Turns a snapshot into rows within the caller's transaction, and saves what it proves; the same one twice changes
+#: nothing.
 Absorb = Callable[[Connection, Snapshot], Changes]
-
-JOURNAL = "/characters/{character_id}/wallet/journal"
-TRANSACTIONS = "/characters/{character_id}/wallet/transactions"
-ORDERS = "/characters/{character_id}/orders"
-ORDERS_HISTORY = "/characters/{character_id}/orders/history"
-INDUSTRY_JOBS = "/characters/{character_id}/industry/jobs"
-SKILLS = "/characters/{character_id}/skills"
 
 _BY_ROUTE: Mapping[str, Absorb] = MappingProxyType(
     {
@@ -50,6 +58,14 @@ def absorb(connection: Connection, snapshot: Snapshot) -> Changes:
 
 def renew(connection: Connection, snapshot: Snapshot) -> Changes:
     """Save the consequences of a snapshot without a body: ESI's data has not changed up to its time."""
-    if snapshot.route == ORDERS_HISTORY and not is_set_aside(connection, snapshot.character_id, snapshot.route):
-        return decide_missing(connection, snapshot)
-    return Changes()
+    if snapshot.route not in DATA_TYPE_BY_ROUTE:
+        return Changes()
+    changes = infer_ready(connection, snapshot) if snapshot.route == INDUSTRY_JOBS else Changes()
+    if not confirms_complete(connection, snapshot):
+        return changes
+    if snapshot.route == SKILLS and not confirms_skills(connection, snapshot):
+        return changes
+    if snapshot.route == ORDERS_HISTORY:
+        changes += decide_missing(connection, snapshot)
+    prove(connection, snapshot)
+    return changes

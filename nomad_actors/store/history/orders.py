@@ -2,8 +2,9 @@
 
 ESI lists open orders and, in another response, those cancelled or expired in the last 90 days; a filled order is in
 neither. So an open order that is not in a complete, newer response is marked as missing. Only if an even newer response
-of the history does not contain it either, it was filled, or has expired if its duration had passed. A response with a
-row that was set aside is not complete: the order may be in that row, so nothing is concluded from its absence.
+of the history does not contain it either, it was filled, or has expired if its duration had passed; if the history no
+longer shows all the time since the order was last seen, it is closed, and nobody knows how. A response with a row that
+was set aside is not complete: the order may be in that row, so nothing is concluded from its absence.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from sqlalchemy.engine import Connection, Row
 
 from ..schema import market_orders, order_events
 from ..upsert import upsert
+from .completeness import RETENTION_MS
+from .proofs import last_as_of_ms, prove
 from .rows import Changes, RowKind, Snapshot, stored_by_key
 
 _DAY_MS = 86_400_000
+_HISTORY_MS = RETENTION_MS["market_orders"] or 0
 _ORDERS = RowKind(
     market_orders,
     dates={"issued": "issued_ms"},
@@ -43,7 +47,8 @@ def absorb_open(connection: Connection, snapshot: Snapshot) -> Changes:
     upsert(connection, market_orders, rows)
     if snapshot.is_complete:
         absent = stored.keys() - {row["order_id"] for row in listed}
-        _mark_missing(connection, [stored[order_id] for order_id in absent], snapshot.as_of_ms)
+        _mark_missing(connection, snapshot, [stored[order_id] for order_id in absent])
+    prove(connection, snapshot)
     return _record(connection, rows, stored, events)
 
 
@@ -60,9 +65,10 @@ def absorb_closed(connection: Connection, snapshot: Snapshot) -> Changes:
             events.append(_event(snapshot, row, row["state"], _difference(row, old)))
     upsert(connection, market_orders, rows)
     changes = _record(connection, rows, stored, events)
-    if not snapshot.is_complete:
-        return changes
-    return changes + decide_missing(connection, snapshot, exclude={row["order_id"] for row in rows})
+    if snapshot.is_complete:
+        changes += decide_missing(connection, snapshot, exclude={row["order_id"] for row in rows})
+    prove(connection, snapshot)
+    return changes
 
 
 def decide_missing(connection: Connection, snapshot: Snapshot, exclude: Collection[int] = ()) -> Changes:
@@ -109,32 +115,41 @@ def _difference(row: dict[str, Any], old: Row[Any] | None) -> dict[str, Any] | N
     return {name: [before[name], row[name]] for name in _WATCHED if before[name] != row[name]} or None
 
 
-def _mark_missing(connection: Connection, absent: list[Row[Any]], as_of_ms: int) -> None:
+def _mark_missing(connection: Connection, snapshot: Snapshot, absent: list[Row[Any]]) -> None:
     newly = [
         row.order_id
         for row in absent
-        if row.state == "open" and row.missing_since_ms is None and row.as_of_ms < as_of_ms
+        if row.state == "open" and row.missing_since_ms is None and row.as_of_ms < snapshot.as_of_ms
     ]
-    if newly:
-        connection.execute(
-            sa.update(market_orders)
-            .where(market_orders.c.character_id == absent[0].character_id, market_orders.c.order_id.in_(newly))
-            .values(missing_since_ms=as_of_ms)
-        )
+    if not newly:
+        return
+    # It was open as long as the response before was valid, which 304s may have confirmed for weeks.
+    valid_ms = min(last_as_of_ms(connection, snapshot) or 0, snapshot.as_of_ms)
+    seen_ms = sa.case((market_orders.c.as_of_ms < valid_ms, valid_ms), else_=market_orders.c.as_of_ms)
+    connection.execute(
+        sa.update(market_orders)
+        .where(market_orders.c.character_id == snapshot.character_id, market_orders.c.order_id.in_(newly))
+        .values(missing_since_ms=snapshot.as_of_ms, as_of_ms=seen_ms)
+    )
 
 
 def _close(connection: Connection, snapshot: Snapshot, row: Row[Any]) -> dict[str, Any]:
-    has_expired = row.issued_ms + row.duration * _DAY_MS <= row.missing_since_ms
-    state = "expired" if has_expired else "filled"
-    remain = row.volume_remain if has_expired else 0
+    state = _outcome(snapshot, row)
+    remain = 0 if state == "filled" else row.volume_remain
     connection.execute(
         sa.update(market_orders)
         .where(market_orders.c.character_id == row.character_id, market_orders.c.order_id == row.order_id)
         .values(state=state, inferred=True, volume_remain=remain)
     )
-    changes = None if has_expired else {"volume_remain": [row.volume_remain, 0]}
+    changes = {"volume_remain": [row.volume_remain, 0]} if state == "filled" else None
     event = snapshot.event(at_ms=row.missing_since_ms, inferred=True)
     return {**event, "order_id": row.order_id, "kind": state, "changes": changes}
+
+
+def _outcome(snapshot: Snapshot, row: Row[Any]) -> str:
+    if row.as_of_ms < snapshot.read_at_ms - _HISTORY_MS:
+        return "closed"
+    return "expired" if row.issued_ms + row.duration * _DAY_MS <= row.missing_since_ms else "filled"
 
 
 def _event(snapshot: Snapshot, row: dict[str, Any], kind: str, changes: dict[str, Any] | None) -> dict[str, Any]:

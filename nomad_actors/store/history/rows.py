@@ -22,7 +22,9 @@ class UnexpectedRow(NomadError):
 class Snapshot:
     """ESI's data for one route of one character at one time: its rows or object, checked by `esi.sifting`.
 
-    `set_aside` is the number of its rows that could not be stored: nothing is concluded from what the others lack.
+    `set_aside` are its rows that could not be stored: nothing is concluded from what the others lack. `read_ms` is when
+    it was read, which is later than its time if ESI or its cache was slow. If it is not `is_newest`, a newer one is
+    stored, which it does not correct.
     """
 
     character_id: int
@@ -30,12 +32,19 @@ class Snapshot:
     body: Any
     as_of_ms: int
     request_id: str | None = None
-    set_aside: int = 0
+    set_aside: Sequence[Any] = ()
+    read_ms: int | None = None
+    is_newest: bool = True
 
     @property
     def is_complete(self) -> bool:
         """Whether the body contains every row."""
-        return self.set_aside == 0
+        return not self.set_aside
+
+    @property
+    def read_at_ms(self) -> int:
+        """When it was read."""
+        return self.as_of_ms if self.read_ms is None else self.read_ms
 
     def event(self, *, at_ms: int | None = None, inferred: bool = False) -> dict[str, Any]:
         """Return the columns that all events have: of what and when, observed or inferred, from which response."""
@@ -143,19 +152,3 @@ def stored_by_key(connection: Connection, table: sa.Table, key: str, character_i
     """Return a character's rows of `table`, by their natural key."""
     found = connection.execute(sa.select(table).where(table.c.character_id == character_id))
     return {row._mapping[key]: row for row in found}
-
-
-def known_keys(
-    connection: Connection, table: sa.Table, key: str, character_id: int, rows: Sequence[Mapping[str, Any]]
-) -> set[int]:
-    """Return which of the rows' natural keys a character already has."""
-    if not rows:
-        return set()
-    keys = [row[key] for row in rows]
-    return set(
-        connection.execute(
-            sa.select(table.c[key]).where(
-                table.c.character_id == character_id, table.c[key].between(min(keys), max(keys))
-            )
-        ).scalars()
-    )

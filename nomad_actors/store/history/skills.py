@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection, Row
 
 from ..schema import skill_events, skill_levels, skill_totals
 from ..upsert import upsert
+from .proofs import last_as_of_ms, prove, read_coverage
 from .rows import Changes, Snapshot, UnexpectedRow, stored_by_key
 
 
@@ -41,12 +42,26 @@ def absorb_skills(connection: Connection, snapshot: Snapshot) -> Changes:
     if events and not is_baseline:
         connection.execute(sa.insert(skill_events), events)
     _save_total(connection, snapshot)
+    if has_all:
+        prove(connection, snapshot)
     return Changes(
         seen=len(rows),
         new=sum(row["skill_id"] not in stored for row in rows),
         changed=0 if is_baseline else sum(event["skill_id"] in stored for event in events),
         events=0 if is_baseline else len(events),
     )
+
+
+def confirms_skills(connection: Connection, snapshot: Snapshot) -> bool:
+    """Return whether the list that a snapshot without a body confirms agreed with its total."""
+    known = read_coverage(connection, snapshot.character_id, "skill_history")
+    if known.until_ms is not None:
+        return known.until_ms >= (last_as_of_ms(connection, snapshot) or 0)
+    points = sa.select(sa.func.sum(skill_levels.c.skillpoints)).where(
+        skill_levels.c.character_id == snapshot.character_id
+    )
+    total = _last_total(connection, snapshot.character_id)
+    return total is not None and total.total_sp <= (connection.execute(points).scalar() or 0)
 
 
 def _rows(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -88,12 +103,16 @@ def _event(snapshot: Snapshot, row: dict[str, Any], old: Row[Any] | None) -> dic
 def _save_total(connection: Connection, snapshot: Snapshot) -> None:
     body = snapshot.body
     total = {"total_sp": body.get("total_sp", 0), "unallocated_sp": body.get("unallocated_sp", 0)}
-    last = connection.execute(
-        sa.select(skill_totals.c.total_sp, skill_totals.c.unallocated_sp)
-        .where(skill_totals.c.character_id == snapshot.character_id)
-        .order_by(skill_totals.c.at_ms.desc())
-        .limit(1)
-    ).one_or_none()
+    last = _last_total(connection, snapshot.character_id)
     if last is None or dict(last._mapping) != total:
         row = {"character_id": snapshot.character_id, "at_ms": snapshot.as_of_ms, **total}
         upsert(connection, skill_totals, [row])
+
+
+def _last_total(connection: Connection, character_id: int) -> Row[*tuple[Any, ...]] | None:
+    return connection.execute(
+        sa.select(skill_totals.c.total_sp, skill_totals.c.unallocated_sp)
+        .where(skill_totals.c.character_id == character_id)
+        .order_by(skill_totals.c.at_ms.desc())
+        .limit(1)
+    ).one_or_none()

@@ -64,7 +64,7 @@ def _add_tables() -> None:
         sa.Column("data_type", sa.String(40), nullable=False),
         sa.Column("complete_since_ms", sa.BigInteger(), nullable=False),
         sa.Column("complete_until_ms", sa.BigInteger(), nullable=False),
-        sa.Column("complete_read_ms", sa.BigInteger(), nullable=False),
+        sa.Column("complete_read_ms", sa.BigInteger(), nullable=True),
         _of_character("history_coverage"),
         sa.PrimaryKeyConstraint("character_id", "data_type", name=op.f("pk_history_coverage")),
     )

@@ -1,0 +1,158 @@
+"""Saves what a response proves, in the transaction that saves its rows.
+
+Market orders come from two routes, so both prove a time only together: up to the older of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from ..schema import history_coverage, history_holes, sync_state, wallet_journal, wallet_transactions
+from ..upsert import upsert
+from .balances import Ledger
+from .completeness import DATA_TYPE_BY_ROUTE, shown_since_ms
+from .coverage import Coverage, Span, balanced, extended, marked
+from .routes import JOURNAL, ORDERS, ORDERS_HISTORY, TRANSACTIONS
+from .rows import Snapshot, to_ms
+
+_OTHER = MappingProxyType({ORDERS: ORDERS_HISTORY, ORDERS_HISTORY: ORDERS})
+#: The ids of rows with a time to which they belong; orders and jobs change at any time, whatever their own times are.
+_DATED: Mapping[str, sa.Column[Any]] = MappingProxyType(
+    {JOURNAL: wallet_journal.c.id, TRANSACTIONS: wallet_transactions.c.transaction_id}
+)
+
+
+def prove(connection: Connection, snapshot: Snapshot) -> None:
+    """Save what a complete response, or one with rows set aside, proves."""
+    data_type = DATA_TYPE_BY_ROUTE[snapshot.route]
+    known = read_coverage(connection, snapshot.character_id, data_type)
+    _save(connection, snapshot, known, _with_response(connection, known, snapshot))
+
+
+def prove_with_balances(
+    connection: Connection, snapshot: Snapshot, ledger: Callable[[], Ledger | None], *, has_changed: bool
+) -> None:
+    """Save what a response of the journal proves; its `ledger` is made if its balances can show anything new."""
+    known = read_coverage(connection, snapshot.character_id, DATA_TYPE_BY_ROUTE[snapshot.route])
+    found = _with_response(connection, known, snapshot)
+    entries = ledger() if has_changed or known.holes or known.until_ms is None else None
+    _save(connection, snapshot, known, found if entries is None else balanced(found, entries, snapshot.read_at_ms))
+
+
+def confirms_complete(connection: Connection, snapshot: Snapshot) -> bool:
+    """Return whether the document that a snapshot without a body confirms has every row."""
+    state = _state(connection, snapshot.character_id, snapshot.route)
+    return state is None or not state.set_aside
+
+
+def last_as_of_ms(connection: Connection, snapshot: Snapshot) -> int | None:
+    """Return when the data of the response before `snapshot` was last true."""
+    state = _state(connection, snapshot.character_id, snapshot.route)
+    return None if state is None else state.as_of_ms
+
+
+def _with_response(connection: Connection, known: Coverage, snapshot: Snapshot) -> Coverage:
+    window = _window(connection, snapshot, known)
+    if window is None:
+        return known
+    (since_ms, until_ms), now_ms = window, snapshot.read_at_ms
+    if snapshot.is_complete:
+        return extended(known, since_ms, until_ms, read_ms=now_ms, found_ms=now_ms)
+    if not snapshot.is_newest:
+        return known
+    spans = [
+        _span(known, snapshot, row, since_ms) for row in snapshot.set_aside if not _is_stored(connection, snapshot, row)
+    ]
+    # A row that is late, of a time that was proven already, does not keep the later time from being proven.
+    until_ms = min([until_ms, *(span.from_ms for span in spans if not known.proves(span.from_ms))])
+    if since_ms < until_ms:
+        known = extended(known, since_ms, until_ms, read_ms=None, found_ms=now_ms)
+    return marked(known, spans)
+
+
+def _window(connection: Connection, snapshot: Snapshot, known: Coverage) -> tuple[int, int] | None:
+    """Return the time that ESI shows in `snapshot`: since when, and until when it was true."""
+    data_type, read_ms, as_of_ms = DATA_TYPE_BY_ROUTE[snapshot.route], snapshot.read_at_ms, snapshot.as_of_ms
+    if snapshot.route in _OTHER:
+        other = _state(connection, snapshot.character_id, _OTHER[snapshot.route])
+        if other is None or other.as_of_ms is None or other.set_aside:
+            return None
+        as_of_ms = min(as_of_ms, other.as_of_ms)
+        read_ms = read_ms if snapshot.route == ORDERS_HISTORY else other.synced_ms
+    since_ms = shown_since_ms(data_type, read_ms)
+    if since_ms is None:
+        # Differences between two responses miss nothing that lasted.
+        since_ms = as_of_ms if known.until_ms is None else known.until_ms
+    return since_ms, as_of_ms
+
+
+def _span(known: Coverage, snapshot: Snapshot, row: Any, since_ms: int) -> Span:
+    """Return the time to which a row that was set aside may belong."""
+    as_of_ms, now_ms = snapshot.as_of_ms, snapshot.read_at_ms
+    date_ms = _date_ms(row) if snapshot.route in _DATED else None
+    if date_ms is not None and date_ms <= as_of_ms:
+        return Span(date_ms, date_ms, "set_aside", "a row of this time could not be stored", now_ms)
+    from_ms = min(since_ms if known.until_ms is None else known.until_ms, as_of_ms)
+    return Span(from_ms, as_of_ms, "set_aside", "a row of an unknown time could not be stored", now_ms)
+
+
+def _is_stored(connection: Connection, snapshot: Snapshot, row: Any) -> bool:
+    """Return whether a row that was set aside is known from an earlier response."""
+    column = _DATED.get(snapshot.route)
+    row_id = row.get(column.name) if column is not None and isinstance(row, Mapping) else None
+    if column is None or type(row_id) is not int or not -(2**63) <= row_id < 2**63:
+        return False
+    same = (column.table.c.character_id == snapshot.character_id, column == row_id)
+    return connection.execute(sa.select(column).where(*same)).first() is not None
+
+
+def _date_ms(row: Any) -> int | None:
+    try:
+        return to_ms(row["date"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+
+
+def _state(connection: Connection, character_id: int, route: str) -> Row[*tuple[Any, ...]] | None:
+    columns = (sync_state.c.as_of_ms, sync_state.c.synced_ms, sync_state.c.set_aside)
+    same = (sync_state.c.character_id == character_id, sync_state.c.route == route)
+    return connection.execute(sa.select(*columns).where(*same)).one_or_none()
+
+
+def read_coverage(connection: Connection, character_id: int, data_type: str) -> Coverage:
+    """Return what is proven of a data type of a character."""
+    names = ("from_ms", "until_ms", "cause", "details", "found_ms")
+    found = connection.execute(
+        sa.select(history_coverage).where(*_same(history_coverage, character_id, data_type))
+    ).one_or_none()
+    spans = connection.execute(
+        sa.select(*(history_holes.c[name] for name in names))
+        .where(*_same(history_holes, character_id, data_type))
+        .order_by(history_holes.c.from_ms, history_holes.c.until_ms)
+    )
+    holes = tuple(Span(*row) for row in spans)
+    if found is None:
+        return Coverage(holes=holes)
+    return Coverage(found.complete_since_ms, found.complete_until_ms, found.complete_read_ms, holes)
+
+
+def _save(connection: Connection, snapshot: Snapshot, before: Coverage, after: Coverage) -> None:
+    data_type = DATA_TYPE_BY_ROUTE[snapshot.route]
+    key = {"character_id": snapshot.character_id, "data_type": data_type}
+    if replace(after, holes=()) != replace(before, holes=()):
+        times = (("complete_since_ms", after.since_ms), ("complete_until_ms", after.until_ms))
+        upsert(connection, history_coverage, [{**key, **dict(times), "complete_read_ms": after.read_ms}])
+    if set(after.holes) != set(before.holes):
+        connection.execute(sa.delete(history_holes).where(*_same(history_holes, snapshot.character_id, data_type)))
+        if after.holes:
+            connection.execute(sa.insert(history_holes), [{**key, **vars(hole)} for hole in after.holes])
+
+
+def _same(table: sa.Table, character_id: int, data_type: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return table.c.character_id == character_id, table.c.data_type == data_type
