@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nomad_actors import exact_json
 
-AMOUNTS = st.decimals(allow_nan=False, allow_infinity=False, places=2)
+AMOUNTS = st.integers().map(lambda hundredths: Decimal(hundredths).scaleb(-2))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | AMOUNTS | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

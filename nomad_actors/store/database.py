@@ -73,6 +73,8 @@ class Database:
 
     def __init__(self, url: str, *, wait_ms: int | None = None) -> None:
         self.url = parse(url)
+        #: Whether this is SQLite, which means one host and one writer.
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._busy_ms = BUSY_TIMEOUT_MS if wait_ms is None else wait_ms
         self._wait_seconds = None if wait_ms is None else wait_ms / 1000
         self.engine = _engine(self.url, self._busy_ms, wait_ms)
@@ -87,11 +89,6 @@ class Database:
         self._reading = threading.local()
         #: The error of the last failed migration, and its time (monotonic).
         self._unready: tuple[Unavailable, float] | None = None
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether this is SQLite, which means one host and one writer."""
-        return self.url.get_backend_name() == "sqlite"
 
     @property
     def was_used(self) -> bool:
@@ -311,12 +308,13 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin_sqlite(busy_ms: int, connection: Connection) -> None:
-    if not connection.get_execution_options().get("nomad_writes"):
-        connection.exec_driver_sql("BEGIN")
-        return
+    # Directly: SQLAlchemy's own way costs as much as a query.
     raw = connection.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
-    _begin_writing(raw, busy_ms)
+    if connection.get_execution_options().get("nomad_writes"):
+        _begin_writing(raw, busy_ms)
+    else:
+        raw.execute("BEGIN")
 
 
 def _begin_writing(connection: sqlite3.Connection, busy_ms: int) -> None:

@@ -56,7 +56,7 @@ def _character(*, is_key: bool = True) -> Column[int]:
     )
 
 
-def _answer() -> tuple[Column[str], Column[str]]:
+def _source() -> tuple[Column[str], Column[str]]:
     """Return the columns that name the response of ESI from which an event was made; NULL before schema 0006."""
     return Column("route", String(200)), Column("request_id", Text)
 
@@ -271,7 +271,7 @@ order_events = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("kind", String(20), nullable=False),
     Column("inferred", Boolean, nullable=False),
-    *_answer(),
+    *_source(),
     # What changed: {"price": [old, new], …}
     Column("changes", _Object),
     Index(None, "character_id", "order_id"),
@@ -322,7 +322,7 @@ industry_job_events = Table(
     Column("old_status", String(40)),
     Column("new_status", String(40), nullable=False),
     Column("inferred", Boolean, nullable=False),
-    *_answer(),
+    *_source(),
     Index(None, "character_id", "job_id"),
 )
 
@@ -350,7 +350,7 @@ skill_events = Table(
     Column("level_delta", BigInteger, nullable=False),
     Column("trained_level", BigInteger, nullable=False),
     Column("inferred", Boolean, nullable=False),
-    *_answer(),
+    *_source(),
     Index(None, "character_id", "at_ms"),
 )
 
@@ -409,7 +409,7 @@ history_corrections = Table(
     Column("old_value", Text),
     Column("new_value", Text),
     Column("corrected_ms", BigInteger, nullable=False),
-    *_answer(),
+    *_source(),
     Index(None, "character_id", "data_type", "row_id"),
 )
 
