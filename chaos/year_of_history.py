@@ -1,6 +1,6 @@
 """A year of history is collected by processes that are killed, from an ESI that fails, with long absences.
 
-Every week each data type of each character is collected. Meanwhile 5 % of the tasks meet a fault of ESI or SSO, pages
+Every week each data type of each character is collected. Meanwhile 8 % of the tasks meet a fault of ESI or SSO, pages
 turn over while they are read, and processes are killed at random moments. Once nobody collects anything for ten days,
 and some characters are not collected for seven weeks, which is longer than ESI keeps a journal.
 
@@ -41,7 +41,7 @@ from .refreshing_process import settings_of
 
 START_S = 1_785_542_400  # 2026-08-01, after the compatibility date
 WEEK_DAYS, OUTAGE_DAYS, ABSENCE_DAYS = 7, 10, 49
-FAULT_SHARE, KILL_SHARE, TURNOVER_SHARE = 0.05, 0.02, 0.1
+FAULT_SHARE, KILL_SHARE, TURNOVER_SHARE = 0.08, 0.04, 0.1
 #: Every so many-th character is away for a long time.
 AWAY_EVERY = 4
 TRIES = 60
