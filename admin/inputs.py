@@ -6,6 +6,7 @@ import functools
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, TypeVar, get_origin
 
 from flask import Request
@@ -34,6 +35,12 @@ MAX_REASON_CHARS = 500
 _MAX_DIGITS = 15
 #: Floats are exact for all integers up to this one (IEEE 754).
 _MAX_EXACT = 2**53
+
+
+class NotAcceptable(BadInput):
+    """Raised if the caller accepts none of the content types that an endpoint has."""
+
+    http_status = HTTPStatus.NOT_ACCEPTABLE
 
 
 class Input(BaseModel):
@@ -87,6 +94,20 @@ def read_header(request: Request, name: str) -> str | None:
         wrong = "empty" if sent == [""] else "given twice"
         raise BadInput(f"header {name} is {wrong} (allowed: one value, or leave the header out)")
     return sent[0] if sent else None
+
+
+def read_accept(request: Request, content_types: Sequence[str]) -> str:
+    """Return the content type that the header `Accept` prefers, the first if it has no preference.
+
+    Raises `NotAcceptable` if it allows none of them.
+    """
+    if not request.headers.get("Accept", "").strip():
+        return content_types[0]
+    found = request.accept_mimetypes.best_match(content_types)
+    if found is None:
+        sent = request.headers["Accept"]
+        raise NotAcceptable(f"Accept is {sent!r:.200} (allowed: {_join(content_types)})", accepted=content_types)
+    return found
 
 
 def repeatable_names(model: type[Input]) -> set[str]:

@@ -39,7 +39,8 @@ _STATUS_DESCRIPTIONS = {
     400: "Malformed HTTP, or a body that cannot be read; nothing was done.",
     401: "A required token is missing, unknown or revoked.",
     403: "The caller is not allowed to do this.",
-    404: "The queue, job, schedule or path does not exist.",
+    404: "The queue, job, schedule, character or path does not exist.",
+    406: "Accept allows none of the content types.",
     409: "The state of the job or the schedule does not allow it.",
     413: "The body is larger than 64 KiB; for a new job 1 MiB, for a batch 8 MiB.",
     422: "An invalid value, an unknown field or query parameter, or a body that is not JSON.",
@@ -182,7 +183,7 @@ def _operation(rule: Rule, method: str, endpoint: Endpoint, schemas: _Schemas) -
         operation["requestBody"] = {"required": required, "content": content}
     if endpoint.declaration.is_open:
         operation["security"] = []
-    elif method == "GET":
+    elif method == "GET" and not endpoint.declaration.is_data:
         operation["security"] = _TOKEN_OR_THIS_MACHINE
     operation["responses"] = _responses(method, endpoint, schemas)
     return operation
@@ -217,6 +218,7 @@ def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Schema]
 
 def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
     responses: dict[int, Schema] = {}
+    others = {name: {"schema": {"type": "string"}} for names in endpoint.accepts.values() for name in names[1:]}
     for status, model in endpoint.responses.items():
         if isinstance(model, Text):
             content: Schema = {content_type: {"schema": {"type": "string"}} for content_type in model.content_types}
@@ -224,7 +226,7 @@ def _responses(method: str, endpoint: Endpoint, schemas: _Schemas) -> Schema:
         else:
             responses[status] = {
                 "description": inspect.cleandoc(model.__doc__ or "").partition("\n")[0],
-                "content": {"application/json": {"schema": schemas.reference(model, "serialization")}},
+                "content": {"application/json": {"schema": schemas.reference(model, "serialization")}} | others,
             }
     for status in endpoint.problems(method):
         if status in responses:

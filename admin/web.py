@@ -11,7 +11,8 @@ from nomad_actors.logs.foreign_text import came_from_outside
 from . import openapi, problems
 from .access import forms, guard, journal
 from .access.proxies import BehindProxies
-from .api import actions, audit, bulk, doctor, esi, jobs, metrics, pauses, probes, scheduler
+from .api import actions, audit, bulk, data, doctor, esi, jobs, metrics, pauses, probes, scheduler
+from .api.declared import current_declaration
 from .current_app import attach
 from .inputs import MAX_BODY_BYTES
 from .pages import actions as page_actions
@@ -36,6 +37,8 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+#: Its own caller may keep a player's data, and asks with its ETag whether it is current; no proxy may.
+_DATA_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Accept, Authorization"}
 
 
 class _EscapingResponse(Response):
@@ -82,7 +85,7 @@ def create_app(app: AdminAccess) -> Flask:
     web.after_request(notices.delete_shown)
     web.after_request(journal.record_outcome)
     web.teardown_request(journal.end)
-    apis = (probes, metrics, jobs, actions, bulk, pauses, esi, scheduler, audit, doctor, openapi)
+    apis = (probes, metrics, jobs, actions, bulk, pauses, esi, scheduler, audit, doctor, data, openapi)
     for blueprint in (module.api for module in apis):
         web.register_blueprint(blueprint)
     page_modules = (show, page_actions, page_pauses, page_bulk, login)
@@ -93,4 +96,7 @@ def create_app(app: AdminAccess) -> Flask:
 
 def _add_headers(response: Response) -> Response:
     response.headers.update({**_HEADERS, journal.ID_HEADER: g.request_id})
+    declaration = current_declaration()
+    if declaration is not None and declaration.is_data:
+        response.headers.update(_DATA_HEADERS)
     return response

@@ -49,6 +49,8 @@ TARGETS: dict[str, tuple[str, float]] = {
     "304, bare requests per job": ("<=", 2.5),
     "limiter, reserve, p50 µs": ("<=", 100.0),
     "limiter, settle, p50 µs": ("<=", 100.0),
+    "history, rows/s of a collection": (">=", 20_000.0),
+    "history, MiB more for an upsert": ("<=", 16.0),
     WATCHING: ("<=", 10.0),
 }
 

@@ -22,6 +22,7 @@ from dramatiq import Worker
 from nomad_actors.broker import JobBroker, Retention
 
 from .esi import limiter_scripts, not_modified
+from .history import history_rows
 from .systems import THREADS, make_broker
 
 Measured = Mapping[str, float]
@@ -182,7 +183,7 @@ SCENARIOS: Mapping[str, Callable[[dramatiq.Broker, redis.Redis], Measured]] = {
     each.__name__: each
     for each in (
         *(enqueue, enqueue_many, drain, memory, kept, pickup_steady, pickup_rare, urgent, delayed, idle),
-        *(not_modified, limiter_scripts),
+        *(not_modified, limiter_scripts, history_rows),
     )
 }
 

@@ -49,6 +49,8 @@ class Conforming:
         """Return how a response differs from the document, None if it matches."""
         if declared is None:
             return "this status is not in the document"
+        if not declared["content"]:
+            return "it has a body" if response.content_length else None
         content = declared["content"].get(response.mimetype)
         if content is None:
             return f"{response.mimetype} is not in the document (it has {', '.join(declared['content'])})"

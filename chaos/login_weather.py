@@ -125,7 +125,7 @@ class Weather:
         else:
             self._add(kind)
         if kind == "jwks-503":
-            # The keys are only read again for a token with an unknown one, once a minute; a process that gets it may be killed.
+            # The keys are only read again for a token with an unknown one, once a minute; who gets it may be killed.
             self._add("token-unknown-kid", times=100)
         faults, ledger = self.fleet.sandbox.parts.faults, self.fleet.sandbox.parts.ledger
         added = len(_waiting(faults, kind))

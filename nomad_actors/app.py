@@ -106,6 +106,8 @@ def create_app(
     wait_ms = None if caller_deadline_ms is None or long_transactions else caller_deadline_ms // 2
     services = _services(settings, clock, wait_ms)
     access = _queue_access(settings, clock, services, caller_deadline_ms)
+    # Only now are the queues of the user's job types known, too.
+    services.store.database.prepare(access.queues.total_concurrency())
     registry = scraped(access.broker, access.queues, services.store, services.limiter, clock)
     return App(settings, clock, access.broker, access.queues, services.store, services.limiter, registry, services)
 

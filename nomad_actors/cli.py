@@ -15,6 +15,7 @@ from .commands import (
     doctor,
     enqueue,
     esi,
+    history,
     job_actions,
     jobs,
     login,
@@ -42,8 +43,8 @@ for name, group in (
     ("operations", bulk.group),
     ("schedules", schedules.group),
     ("admin", admin.group),
-    ("esi", esi.group),
     ("characters", characters.group),
+    ("history", history.group),
     ("sandbox", sandbox.group),
     ("esi", esi.group),
 ):

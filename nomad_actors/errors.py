@@ -8,14 +8,18 @@ NomadError
 │   ├── BadOption            broker/errors.py
 │   ├── KeyReused            broker/errors.py
 │   ├── BadPayload
+│   ├── NotAcceptable        admin/inputs.py
 │   ├── UnknownBrake
 │   └── UnknownName          says the nearest names
 │       ├── UnknownQueue
 │       ├── UnknownJobType
 │       ├── UnknownSchedule
-│       └── UnknownState
+│       ├── UnknownState
+│       ├── UnknownDataset   admin/data/models.py
+│       └── UnknownOrderState    admin/api/data.py
 ├── JobNotFound              no such job or bulk operation in this queue
 ├── UnknownCharacter         nothing is known of this character
+├── NotCollected             admin/api/data.py
 ├── WrongState               the job's state does not allow the action
 │   └── QueueFull            broker/errors.py
 ├── TryLater                 try again later; has the time, and its job is deferred until then

@@ -96,12 +96,25 @@ class EsiThresholds:
     #: A bucket without room is normal for minutes. After a window of 15 minutes, more is asked than CCP allows.
     starving_seconds: int = 1800
     #: Logins that SSO first rejected within a day: single players revoke theirs; many at once are our fault, or CCP's.
+    #: Then no login is marked dead (token_keeper.py).
     rejected_logins: int = 5
     #: The weekly comparison with CCP's documents may fail once.
     unchecked_seconds: int = 3 * 604_800
 
 
 ESI = EsiThresholds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryThresholds:
+    """The limits of a complete history; doctor, the alert and the daily sweep use them."""
+
+    #: Of the time that ESI shows: if a data type was last read completely longer ago, what nobody read is lost soon.
+    #: Of a journal that leaves six days.
+    at_risk_share: float = 0.8
+
+
+HISTORY = HistoryThresholds()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +236,7 @@ class Table:
     doctor: DoctorThresholds
     alerts: AlertThresholds
     esi: EsiThresholds
+    history: HistoryThresholds
 
 
 #: Times that do not pass faster in a test: how long a job runs, how much clocks differ, how often calendar schedules
@@ -248,7 +262,9 @@ def table(factor: float = 1.0) -> Table:
     """
     if not factor > 0:
         raise ValueError(f"the time factor must be above 0, not {factor:g}")
-    unscaled = Table(default=DEFAULT, by_queue=BY_QUEUE, schedules=SCHEDULES, doctor=DOCTOR, alerts=ALERTS, esi=ESI)
+    unscaled = Table(
+        default=DEFAULT, by_queue=BY_QUEUE, schedules=SCHEDULES, doctor=DOCTOR, alerts=ALERTS, esi=ESI, history=HISTORY
+    )
     return unscaled if factor == 1 else _scaled("", unscaled, factor)
 
 

@@ -15,7 +15,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Settings, errors, clocks, what a log line may hold: what any part may import.
-GROUND = {"clock", "errors", "exact_json", "findings", "logs", "response_model", "retention", "settings", "thresholds", "version"}
+GROUND = {
+    *("clock", "errors", "exact_json", "findings", "logs", "response_model", "retention", "settings", "thresholds"),
+    "version",
+}
 #: What each part may import besides the ground floor. Down only.
 ARROWS: dict[str, set[str]] = {
     "broker": set(),
@@ -32,10 +35,12 @@ ARROWS: dict[str, set[str]] = {
     "health": {"broker", "queues", "jobs", "scheduler", "esi", "store", "metrics", "processes"},
     "job_metrics": {"broker", "health", "metrics", "queues", "store"},
     "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler", "health", "processes"},
+    "data": {"app", "esi", "jobs", "queues", "store"},
+    "export": {"data", "processes", "store"},
     "testing": {"broker", "processes"},
     "commands": {
         *("app", "broker", "queues", "esi", "store", "scheduler", "health", "job_metrics", "metrics", "middleware"),
-        *("characters", "jobs", "processes"),
+        *("characters", "data", "export", "jobs", "processes"),
     },
     "cli": {"commands", "metrics", "processes"},
     "__init__": {"app", "broker", "jobs", "queues"},
@@ -134,7 +139,7 @@ def test_only_entry_points_read_the_environment() -> None:
         if re.search(r"os\.environ|getenv", path.read_text(encoding="utf-8"))
     }
     commands = {f"nomad_actors/commands/{name}.py" for name in ("running", "session", "config")}
-    programs = {f"nomad_actors/{name}.py" for name in ("app", "cli", "processes/program")}
+    programs = {f"nomad_actors/{name}.py" for name in ("app", "cli", "data/connection", "processes/program")}
     # The last one passes it on to a process, unread.
     assert readers <= {*programs, *commands, "nomad_actors/testing/workers.py"}
 

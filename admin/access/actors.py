@@ -7,7 +7,7 @@ from typing import cast
 
 from flask import g
 
-from nomad_actors.settings.admin_tokens import OPERATOR, VIEWER
+from nomad_actors.settings.admin_tokens import OPERATOR, VIEWER, AdminToken
 
 from ..current_app import application
 from .sessions import Session
@@ -15,11 +15,19 @@ from .sessions import Session
 
 @dataclass(frozen=True)
 class Actor:
-    """A caller with a role; `session` is set if a page's cookie identified it."""
+    """A caller with a role; `session` is set if a page's cookie identified it.
+
+    With `users` it may see only the data of these users' characters.
+    """
 
     name: str
     role: str
     session: Session | None = None
+    users: tuple[int, ...] = ()
+
+    @classmethod
+    def of_token(cls, token: AdminToken, session: Session | None = None) -> Actor:
+        return cls(token.name, token.role, session, token.users)
 
 
 #: A caller on this machine without a token, if no tokens are configured.

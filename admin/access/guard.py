@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from flask import Response, current_app, g, make_response, redirect, request
+from flask import Response, g, make_response, redirect, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from nomad_actors.errors import NomadError, Unavailable
 from nomad_actors.logs.known_secrets import KNOWN
-from nomad_actors.settings.admin_tokens import OPERATOR, AdminToken, find_token
+from nomad_actors.settings.admin_tokens import OPERATOR, READER, AdminToken, find_token
 from nomad_actors.store import local_token
 
 from .. import problems
-from ..api.declared import Endpoint
+from ..api.declared import current_declaration
 from ..current_app import application
 from ..inputs import MAX_FORM_BYTES
 from ..urls import link
@@ -115,7 +115,7 @@ def _identify() -> None:
     if header is not None:
         match = _BEARER.fullmatch(header)
         token = authenticate(match[1] if match else "")
-        set_actor(Actor(token.name, token.role))
+        set_actor(Actor.of_token(token))
     elif problems.is_page():
         _identify_by_session()
     if current_actor() is NOBODY and not settings.admin_tokens and not any(loopback.refusals(request)):
@@ -135,7 +135,7 @@ def _identify_by_session() -> None:
         journal.record_refusal(HTTPStatus.UNAUTHORIZED, "session", "the cookie's session does not exist or has ended")
         g.no_session = True
     else:
-        set_actor(Actor(session.token.name, session.token.role, session))
+        set_actor(Actor.of_token(session.token, session))
 
 
 def _authorize() -> None:
@@ -148,6 +148,7 @@ def _authorize() -> None:
     if actor is NOBODY and request.endpoint not in (*_OPEN, _ALIVE):
         raise _token_required()
     if not changes:
+        _authorize_reading(actor)
         return
     if "session_unknown" in g:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "session", g.session_unknown)
@@ -168,6 +169,18 @@ def _authorize() -> None:
         raise Refused(HTTPStatus.FORBIDDEN, "csrf", detail)
 
 
+def _authorize_reading(actor: Actor) -> None:
+    """Raise `Refused` for players' data without a token, and for everything else with the role reader."""
+    declaration = current_declaration()
+    is_data = declaration is not None and declaration.is_data
+    if is_data and actor is VISITOR:
+        # The database is accessible only to its owner: other users of this machine must not read it here.
+        raise _unauthorized("no_token", f"players' data needs a token, also on this machine: {_LOG_IN}")
+    is_open = request.endpoint in (*_OPEN, _ALIVE) or request.routing_exception
+    if actor.role == READER and not is_data and not is_open:
+        raise Refused(HTTPStatus.FORBIDDEN, "role", f"{actor.name} has the role {READER}, which may read only /data/")
+
+
 def _token_required() -> Refused:
     if "session_unknown" in g:
         return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "session", g.session_unknown)
@@ -181,9 +194,9 @@ def _token_required() -> Refused:
 
 def _read_body() -> None:
     """Raise `Refused` for a body that is too large or incomplete."""
-    view = current_app.view_functions.get(request.endpoint or "")
-    if isinstance(view, Endpoint):
-        request.max_content_length = view.declaration.max_body_bytes
+    declaration = current_declaration()
+    if declaration is not None:
+        request.max_content_length = declaration.max_body_bytes
     elif problems.is_page():
         request.max_content_length = MAX_FORM_BYTES
     limit, length = request.max_content_length, request.content_length

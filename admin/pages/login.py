@@ -8,7 +8,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from pydantic import Field
 
 from nomad_actors.errors import Unavailable
-from nomad_actors.settings.admin_tokens import AdminToken
+from nomad_actors.settings.admin_tokens import READER, AdminToken
 from nomad_actors.store import LinkUsed, local_token
 
 from ..access import forms, guard, journal, sessions
@@ -48,6 +48,9 @@ def take_token() -> Response:
     """Begin a session for a valid token."""
     try:
         token = guard.authenticate(request.form.get("token", "").strip())
+        if token.role == READER:
+            detail = f"The token of {token.name} has the role {READER}: it reads /data/, and opens no pages."
+            raise Refused(HTTPStatus.FORBIDDEN, "role", detail, actor=token.name)
     except Refused as refused:
         return _refused(refused)
     return _begin_session(token)
@@ -87,7 +90,7 @@ def _log_in_by_link(code: str) -> Response:
 
 def _begin_session(token: AdminToken, one_time_link: str | None = None) -> Response:
     try:
-        set_actor(Actor(token.name, token.role))
+        set_actor(Actor.of_token(token))
         # The audit log first: if it failed after the link was used up, the owner would be locked out.
         journal.record_change()
         secret = sessions.begin(token, link=one_time_link)

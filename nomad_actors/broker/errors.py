@@ -17,7 +17,7 @@ BrokerError
 ├── KeyReused             an idempotency key was used for another request; also our BadInput
 ├── Defer                 raised by a job: run later, without spending an attempt; also Dramatiq's SkipMessage
 ├── PermanentError        raised by a job: fail at once
-│   └── Refused           jobs/route_sync.py: ESI refuses a route of a character
+│   └── Refused           jobs/route_sync.py: ESI refuses a route of a character, or cannot answer it
 └── UnprintableError      replaces a job's exception that Python cannot print
 
 `Cancelled` is not in the tree, because it is Dramatiq's Interrupt and not an Exception: a job's `except Exception` must

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from ..settings import Settings
 from ..settings.addresses import local_url
 from ..settings.admin_tokens import (
     OPERATOR,
+    READER,
     ROLES,
     AdminToken,
     digest_of,
@@ -54,7 +56,13 @@ def _base_url(found: Settings, port: int | None) -> str:
 
 def token(
     name: Annotated[str, typer.Argument(help="Who it is for; the audit log shows this name.")],
-    role: Annotated[str | None, typer.Option(help="viewer (reads) or operator (reads and changes).")] = None,
+    role: Annotated[
+        str | None, typer.Option(help="viewer (reads), operator (reads and changes) or reader (only data).")
+    ] = None,
+    users: Annotated[
+        str | None,
+        typer.Option(metavar="IDS", help="With the role reader: it sees only these users' characters: 7,8."),
+    ] = None,
     revoke: Annotated[
         bool,
         typer.Option("--revoke", help="Revoke the token with this name or entry in every admin at once."),
@@ -67,22 +75,34 @@ def token(
     this machine.
     """
     if revoke:
-        if role is not None:
-            raise typer.BadParameter("it cannot be combined with --revoke", param_hint="--role")
+        for option, value in (("--role", role), ("--users", users)):
+            if value is not None:
+                raise typer.BadParameter("it cannot be combined with --revoke", param_hint=option)
         _revoke(name)
         return
-    _make(name, role)
+    _make(name, role, _user_ids(users, role))
 
 
-def _make(name: str, role: str | None) -> None:
+def _user_ids(text: str | None, role: str | None) -> list[int]:
+    if text is None:
+        return []
+    if role != READER:
+        raise typer.BadParameter(f"only a token with the role {READER} has users", param_hint="--users")
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise typer.BadParameter(f"{text!r:.80} is invalid (allowed: ids such as 7,8)", param_hint="--users")
+    return [int(word) for word in words]
+
+
+def _make(name: str, role: str | None, users: Sequence[int]) -> None:
     if role not in ROLES:
         problem = "no role is given" if role is None else f"{role!r} is not a role"
         raise typer.BadParameter(f"{problem} (allowed: {', '.join(ROLES)})", param_hint="--role")
     secret = new_token()
     try:
-        entry = token_entry(name, role, secret)
+        entry = token_entry(name, role, secret, users)
     except WrongValue as error:
-        raise typer.BadParameter(str(error), param_hint="NAME") from error
+        raise typer.BadParameter(str(error)) from error
     typer.echo(f"Token (shown only once): {secret}")
     typer.echo(f"Add to NOMAD_ADMIN_TOKENS:  {entry.entry}")
 
@@ -123,5 +143,5 @@ def _entry(found: Settings, text: str) -> AdminToken:
     except WrongValue as error:
         names = [entry.name for entry in found.admin_tokens]
         configured = ", ".join(names) or "none is set"
-        allowed = f"a name in it: {configured}; or a full entry, name:role:sha256"
+        allowed = f"a name in it: {configured}; or a full entry, name:role:sha256[:users]"
         raise BadInput(f"NOMAD_ADMIN_TOKENS has no such entry (allowed: {allowed})", accepted=names) from error

@@ -69,13 +69,16 @@ def audited(settings: Settings, method: str, *path: str, body: Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def open_database(settings: Settings) -> Iterator[tuple[Database | None, str]]:
-    """Open the database for a `with` block; None, and why, if it does not exist or respond, or has another schema."""
+def open_database(settings: Settings, *, wait_ms: int | None = WAIT_MS) -> Iterator[tuple[Database | None, str]]:
+    """Open the database for a `with` block; None, and why, if it does not exist or respond, or has another schema.
+
+    `wait_ms` is that of `Database`.
+    """
     from ..store.database import Database
 
     database, why = None, ""
     try:
-        database = Database(settings.database_url, wait_ms=WAIT_MS)
+        database = Database(settings.database_url, wait_ms=wait_ms)
         if database.is_sqlite and not Path(database.url.database or "").exists():
             why = f"{database.url.database} does not exist (working directory: {Path.cwd()})"
         elif not (schema := database.schema()).is_current:
@@ -90,9 +93,9 @@ def open_database(settings: Settings) -> Iterator[tuple[Database | None, str]]:
 
 
 @contextlib.contextmanager
-def existing_database(settings: Settings) -> Iterator[Database]:
+def existing_database(settings: Settings, *, wait_ms: int | None = WAIT_MS) -> Iterator[Database]:
     """Open the database for a `with` block; raises `Unavailable` where `open_database` yields None."""
-    with open_database(settings) as (database, why):
+    with open_database(settings, wait_ms=wait_ms) as (database, why):
         if database is None:
             raise Unavailable(why)
         yield database

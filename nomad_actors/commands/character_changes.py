@@ -14,6 +14,7 @@ from .. import logs
 from ..errors import BadInput
 from ..logs.counted import counted
 from .audited import audited, existing_database
+from .character_refresh import DEFAULT_SPREAD, Spread, add_refreshes, spread_of
 from .options import CharacterId, Json, Yes, confirm
 from .report import print_line, print_result
 from .session import DEADLINE_MS, settings
@@ -109,18 +110,28 @@ def import_logins(
     existing: Annotated[
         str | None, typer.Option("--existing", metavar="WHAT", help="Characters that are known: skip or replace.")
     ] = None,
+    refresh: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--refresh", metavar="GROUP", help="Fetch and subscribe to the routes of this group. May be repeated."
+        ),
+    ] = None,
+    spread: Spread = DEFAULT_SPREAD,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
     """Save logins of another system: character_id, user_id, name, owner_hash, scopes and refresh_token of each.
 
-    Nothing is saved if one line is invalid. Nothing is refreshed now: the workers do that later, one after another.
+    Nothing is saved if one line is invalid. Without --refresh, nothing is fetched until somebody requests it.
     """
     from ..characters.login_file import read_logins
+    from ..jobs.esi_refresh import routes_of
+    from ..jobs.many_refreshes import pairs_of
     from ..store.ownership import owner_hashes
 
     if existing not in (None, "skip", "replace"):
         raise BadInput(f"--existing {existing!r} is invalid (allowed: skip, replace)", accepted=["skip", "replace"])
+    routes, spread_ms = routes_of(refresh or []), spread_of(spread)
     with _text_of(file) as text:
         read = read_logins(text)
     _refuse_problems(file, read)
@@ -140,11 +151,16 @@ def import_logins(
             "replaced": len(known - skipped),
             "skipped": len(skipped),
             "handedOver": 0,
+            "jobs": 0,
         }
         if not dry_run:
-            body = {"characters": len(chosen), "existing": existing}
+            body = {"characters": len(chosen), "existing": existing, "refresh": refresh or []}
             with audited(app.settings, "POST", "logins", "import", body=body):
                 saved = _save(app, chosen)
+                imported = {each.character_id for each in chosen}
+                characters = [each for each in app.store.logins.all() if each.character_id in imported]
+                jobs = add_refreshes(app.queues, pairs_of(characters, routes), spread_ms=spread_ms)
+            result["jobs"] = len(jobs)
             result["handedOver"] = sum(each.archive_id is not None for each in saved)
     print_result(result, _imported(result), json=json)
 
@@ -187,6 +203,10 @@ def _imported(result: dict[str, Any]) -> str:
     text = (
         f"{counted(result['imported'], 'login')} {verb} ({result['replaced']} replaced), {result['skipped']} skipped."
     )
+    if result["jobs"]:
+        text += f" {counted(result['jobs'], 'refresh job')} added."
+    elif result["imported"] and not result["dryRun"]:
+        text += " Nothing is fetched until somebody requests it: nomad characters refresh --group."
     if result["handedOver"]:
         text += f" {counted(result['handedOver'], 'character')} had another owner before, who keeps the old data."
     return text

@@ -1,4 +1,4 @@
-"""`nomad characters`: shows the characters and their routes, clears refusals, and asks for a refresh."""
+"""`nomad characters`: shows the characters and their routes, and clears refusals."""
 
 from __future__ import annotations
 
@@ -8,13 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..clock import SystemClock
-from ..errors import BadInput, Unavailable, UnknownCharacter, WrongState
+from ..errors import BadInput, Unavailable, UnknownCharacter
 from ..logs.counted import counted
 from .audited import audited, existing_database
 from .character_changes import import_logins, remove
+from .character_refresh import refresh
 from .options import NEGATIVE_IDS, CharacterId, Json, Limit
-from .report import NONE, ago, console, moment, now_ms, print_json, print_line, print_result, print_text, styled, table
-from .session import opened, settings, who
+from .report import (
+    NONE,
+    ago,
+    console,
+    duration,
+    moment,
+    now_ms,
+    print_json,
+    print_line,
+    print_result,
+    print_text,
+    styled,
+    table,
+)
+from .session import settings
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -34,6 +48,7 @@ group = typer.Typer(
 
 group.command("remove", context_settings=NEGATIVE_IDS)(remove)
 group.command("import")(import_logins)
+group.command("refresh")(refresh)
 
 
 @group.callback()
@@ -61,7 +76,7 @@ def characters(
         print_json({"characters": [CharacterSummary.of(each).as_json() for each in found], "total": total})
         return
     right = ("ID", "USER", "LATE", "FAILING", "REFUSED", "SET ASIDE")
-    headings = ("ID", "NAME", "USER", "STATE", "SCOPES", "LAST SUCCESS", "OLDEST DATA", *right[2:], "WHY")
+    headings = ("ID", "NAME", "USER", "STATE", "SCOPES", "LAST SUCCESS", "WORST OVERDUE", *right[2:], "WHY")
     if found:
         console().print(table(headings, (_row(each, now.now_ms) for each in found), right=right))
     else:
@@ -83,21 +98,31 @@ def _missing_scopes(character: CharacterStatus) -> list[str]:
 
 
 def _row(each: CharacterStatus, now: int) -> list[Text | str]:
-    missing, needs_login = len(_missing_scopes(each)), each.state == "needs_login"
+    from ..health.characters import CharacterSummary
+
+    missing, is_lost = len(_missing_scopes(each)), each.state == "needs_login" or each.strikes > 0
     return [
         str(each.character_id),
         each.name,
         str(each.user_id),
-        styled(each.state, "red" if needs_login else ""),
+        styled("dying" if each.strikes else each.state, "red" if is_lost else ""),
         f"{len(each.scopes)}, {missing} missing" if missing else str(len(each.scopes)),
         ago(each.synced_ms, now),
-        ago(each.oldest_data_ms, now),
+        _overdue(each, now),
         *(
             styled(str(count), "yellow" if count else "")
             for count in (each.late, each.failing, each.refused, each.set_aside)
         ),
-        each.state_reason or NONE,
+        CharacterSummary.of(each).why or NONE,
     ]
+
+
+def _overdue(each: CharacterStatus, now: int) -> Text | str:
+    from ..health.characters import dataset_of
+
+    if each.overdue_route is None or each.overdue_since_ms is None:
+        return NONE
+    return styled(f"{dataset_of(each.overdue_route)} {duration(now - each.overdue_since_ms)}", "yellow")
 
 
 @group.command(context_settings=NEGATIVE_IDS)
@@ -172,7 +197,7 @@ def _reason(route: CharacterRoute) -> str:
 
 @group.command()
 def refusals(limit: Limit = 50, json: Json = False) -> None:
-    """Show the routes that ESI refuses, the last attempt first. Nothing is sent for them until their time is over."""
+    """Show the routes that ESI refuses or cannot answer, the last attempt first. Nothing is sent until their time."""
     from ..health.characters import Refusal
     from ..store.route_status import read_refusals
 
@@ -187,7 +212,7 @@ def refusals(limit: Limit = 50, json: Json = False) -> None:
         for each in found
     ]
     headings = ("ID", "ROUTE", "UNTIL", "TIMES", "WHY")
-    console().print(table(headings, rows, right=("ID", "TIMES")) if rows else "ESI refuses no route.")
+    console().print(table(headings, rows, right=("ID", "TIMES")) if rows else "No route is refused.")
 
 
 @group.command()
@@ -210,41 +235,3 @@ def clear_refusals(character_id: CharacterId, route: RouteName = None, json: Jso
 def _require(character: Any, character_id: int) -> None:
     if character is None:
         raise UnknownCharacter(f"character {character_id} never logged in; list them: nomad characters")
-
-
-@group.command()
-def refresh(character_id: CharacterId, json: Json = False) -> None:
-    """Ask ESI for every route of a character that is kept current, as soon as CCP's rules allow."""
-    from ..jobs.esi_refresh import ESI_DATA_REFRESH, EsiRefreshPayload
-    from ..queues.policy import Priority
-    from ..store import ACTIVE
-    from ..store.route_status import read_character
-
-    now, found = _moment(), settings()
-    with existing_database(found) as database:
-        status = read_character(database, now, character_id)
-    _require(status, character_id)
-    assert status is not None
-    character, routes = status
-    if character.state != ACTIVE:
-        raise WrongState(f"character {character_id} is {character.state}: {character.state_reason}")
-    payloads = [
-        EsiRefreshPayload(
-            character_id=character_id,
-            user_id=character.user_id,
-            endpoint=route.route,
-            skip_cache=True,
-            requested_by="user",
-        )
-        for route in routes
-        if (route.asked_ms or 0) >= now.asked_since_ms
-    ]
-    with opened() as access, audited(found, "POST", "characters", str(character_id), "refresh"):
-        added = ESI_DATA_REFRESH.enqueue_many(
-            payloads, queues=access.queues, priority=Priority.HIGH, requested_by=who()
-        )
-    result = {"success": True, "characterId": character_id, "jobs": [job.id for job in added]}
-    text = f"{counted(len(added), 'job')} added for character {character_id}. See them: nomad jobs esi-refresh"
-    if not added:
-        text = f"No route of character {character_id} was requested within 30 days: add one with nomad enqueue."
-    print_result(result, text, json=json)

@@ -11,11 +11,11 @@ from ..errors import ExitCode, Unavailable, UnknownBrake
 from ..settings.contact import require_contact
 from .audited import audited
 from .options import Json, Yes, confirm
-from .report import ago, console, moment, now_ms, print_json, print_line, print_result, table
+from .report import ago, console, duration, now_ms, print_json, print_line, print_result, table
 from .session import settings
 
 if TYPE_CHECKING:
-    from ..esi.limits import Bucket, Limiter, LimitsState
+    from ..esi.limits import BrakeState, Bucket, Limiter, LimitsState
     from ..esi.spec_check import SpecCheck
 
 group = typer.Typer(help="Show what stops requests to ESI and SSO; lift a brake.", invoke_without_command=True)
@@ -41,7 +41,7 @@ def lift(name: Annotated[str, typer.Argument(metavar="BRAKE")], yes: Yes = False
     if name not in brakes:
         raise UnknownBrake(name, brakes)
     confirm(
-        f"Lift {name} ({brakes[name].reason})? It stops {_stopped_by(name)}. Requests start again slowly. If the "
+        f"Lift {name} ({brakes[name].reason})? It stops {brakes[name].stops}. Requests start again slowly. If the "
         "cause is not gone, CCP may count them against you; the next failure sets the brake again.",
         yes=yes,
     )
@@ -86,11 +86,11 @@ def _limiter() -> Limiter:
     return open_limiter(settings(), SystemClock())
 
 
-def _stopped_by(name: str) -> str:
-    """Return what a brake stops."""
-    kind, _, what = name.partition(":")
-    general = {"esi": "everything to ESI", "sso": "every token refresh", "tokens": "every request with a token"}
-    return general.get(kind) or f"{kind} {what}"
+def _lasts(brake: BrakeState, now: float) -> str:
+    """Return for how long a brake stops requests: a time, or what ends it."""
+    if brake.is_probing:
+        return f"probing for {duration(now - brake.until_ms)}"
+    return f"{duration(brake.until_ms - now)}{', then one probe' if brake.probes else ''}"
 
 
 def _print_check(found: SpecCheck) -> None:
@@ -112,15 +112,15 @@ def _print(state: LimitsState) -> None:
         rows = [
             [
                 brake.name,
-                _stopped_by(brake.name),
+                brake.stops,
                 ago(brake.since_ms, now),
-                f"{moment(brake.until_ms)}{', then one probe' if brake.probes else ''}",
+                _lasts(brake, now),
                 f"{brake.stopped:,}",
                 brake.reason,
             ]
             for brake in state.brakes
         ]
-        console().print(table(["BRAKE", "STOPS", "SINCE", "UNTIL", "STOPPED", "REASON"], rows, right=("STOPPED",)))
+        console().print(table(["BRAKE", "STOPS", "SINCE", "FOR", "STOPPED", "REASON"], rows, right=("STOPPED",)))
         print_line("What was stopped comes back by itself when the brake ends. Lift it earlier: nomad esi lift BRAKE")
     for brake in state.brakes:
         if brake.remedy:

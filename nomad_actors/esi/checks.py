@@ -20,6 +20,7 @@ UNSTORABLE = "has characters that databases reject (NUL or half of a surrogate p
 #: ESI's own documents have four levels.
 MAX_DEPTH = 50
 _INTEGERS = (-(2**63), 2**63 - 1)
+_LARGEST_NATURAL = 2**62 - 1
 _LARGEST = sys.float_info.max
 _LARGEST_ISK = 2**63 // 100 - 1
 #: Python joins surrogate pairs when it reads JSON: what is left is half of a pair.
@@ -40,6 +41,11 @@ def integer(value: Any) -> str | None:
     if type(value) is not int:
         return f"is {_name(value)} and not an integer"
     return None if _INTEGERS[0] <= value <= _INTEGERS[1] else "is beyond 64 bits"
+
+
+def natural(value: Any) -> str | None:
+    """Accept integers from 0 to half of 64 bits, so that differences and sums of two of them fit into a column."""
+    return integer(value) or (None if 0 <= value <= _LARGEST_NATURAL else "is negative or too large")
 
 
 def number(value: Any) -> str | None:

@@ -14,11 +14,12 @@ from ..clock import Clock
 from ..errors import Unavailable
 from ..logs import get_logger
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
-from .checks import UNSTORABLE, ListOf
+from .checks import UNSTORABLE, Check, ListOf
 from .errors import SOON_SECONDS, EsiUnavailable
 from .limits import Limiter, Outcome, Reservation, outcome_of
 from .limits.brakes import ESI, unanswered
 from .listings import Copy, HeldPages, Listing
+from .pruning import pruned
 from .refusals import is_sso_failure, raise_for
 from .response import EsiResponse, fresh_seconds, parse
 from .routes import COMPATIBILITY_DATE, GROUPS, Route
@@ -192,7 +193,7 @@ def _json(route: Route, reply: Reply, request_id: str | None) -> Any:
     except (ValueError, RecursionError):
         problem = "it is not JSON"  # A proxy's page, or a truncated response.
     else:
-        problem = None if isinstance(route.shape, ListOf) and type(body) is list else route.shape(body)
+        problem = None if isinstance(route.shape, ListOf) and type(body) is list else _problem(route.shape, body)
         is_error = isinstance(body, dict) and "error" in body
         if not is_error and (problem is None or problem.endswith(UNSTORABLE)):
             return body
@@ -202,3 +203,9 @@ def _json(route: Route, reply: Reply, request_id: str | None) -> Any:
         status=reply.status,
         request_id=request_id,
     )
+
+
+def _problem(shape: Check, body: Any) -> str | None:
+    """Return what is wrong with an object, apart from single rows of lists in it."""
+    problem = shape(body)
+    return problem and shape(pruned(shape, body)[0])

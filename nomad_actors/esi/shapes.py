@@ -1,7 +1,8 @@
 """What each route's body is, from CCP's OpenAPI document (compatibility date 2026-07-17): fields and their types.
 
-`?` marks optional fields. Enumerations are texts, so that a new value is accepted. We differ from CCP in three fields:
-a mail must have its id, by which the listing is read, and an order's state and a job's status must fit their columns.
+`?` marks optional fields. Enumerations are texts, so that a new value is accepted. We differ from CCP in these:
+a mail must have its id, by which the listing is read, an order's state and a job's status must fit their columns, and
+so must the differences of skill levels and skillpoints.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .checks import Check, ListOf, ObjectOf, date, flag, integer, isk, number, short_text, text, time
+from .checks import Check, ListOf, ObjectOf, date, flag, integer, isk, natural, number, short_text, text, time
 
 _KINDS: Mapping[str, Check] = {
     "integer": integer,
+    "natural": natural,
     "number": number,
     "isk": isk,
     "flag": flag,
@@ -78,8 +80,12 @@ SHAPES: Mapping[str, Check] = MappingProxyType(
         ),
         "/loyalty/points": _rows(integer="corporation_id loyalty_points"),
         "/skills": _object(
-            {"skills": _rows(integer="active_skill_level skill_id skillpoints_in_skill trained_skill_level")},
-            integer="total_sp ?unallocated_sp",
+            {
+                "skills": _rows(
+                    integer="skill_id", natural="active_skill_level skillpoints_in_skill trained_skill_level"
+                )
+            },
+            natural="total_sp ?unallocated_sp",
         ),
         "/skillqueue": _rows(
             integer="finished_level ?level_end_sp ?level_start_sp queue_position skill_id ?training_start_sp",

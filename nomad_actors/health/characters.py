@@ -9,10 +9,12 @@ from pydantic import Field
 
 from ..esi import ROUTES, Route
 from ..esi.limits import BrakeState
+from ..logs.counted import counted
 from ..response_model import ResponseModel
 from ..store import route_status
+from ..store.login_keys import ACTIVE
 from ..store.route_status import CharacterStatus, Moment, RouteStatus
-from .stale_routes import why_stale
+from .stale_routes import time_text, why_stale
 
 #: The fields of a route whose names differ from those of its columns, or that may be missing.
 _COLUMNS = {
@@ -38,14 +40,18 @@ class CharacterSummary(ResponseModel):
     state_reason: str | None
     state_changed_ms: int
     offline_since_ms: int | None = Field(description="null if the player is online, or it is not known")
-    needs_attention: bool = Field(description="it must log in, or a route failed, is late or has rows set aside")
+    needs_attention: bool = Field(
+        description="SSO rejects its login, it must log in, or a route failed, is late or has rows set aside"
+    )
+    why: str | None = Field(description="what needs attention most: the login, else the worst route; null if nothing")
     routes: int = Field(description="routes that were ever requested")
-    late: int = Field(description="polled routes whose refresh is overdue")
+    late: int = Field(description="subscribed routes whose refresh is overdue")
     failing: int = Field(description="routes whose last attempts failed")
-    refused: int = Field(description="routes that ESI refuses now")
+    refused: int = Field(description="routes that ESI refuses or cannot answer, so that nothing is sent now")
     set_aside: int = Field(description="rows that could not be stored")
     last_success_ms: int | None
-    oldest_data_ms: int | None = Field(description="the time of the oldest data that is polled")
+    overdue_endpoint: str | None = Field(description="the late route that is overdue for most of its own intervals")
+    overdue_since_ms: int | None = Field(description="when that route was due")
     next_due_ms: int | None
     scopes: list[str]
 
@@ -53,9 +59,34 @@ class CharacterSummary(ResponseModel):
     def of(cls, found: CharacterStatus) -> CharacterSummary:
         """Return the summary of a character."""
         same = set(cls.model_fields) & set(CharacterStatus.__dataclass_fields__)
-        own = {"needs_attention": found.needs_attention, "last_success_ms": found.synced_ms}
-        own["scopes"] = sorted(found.scopes)  # type: ignore[assignment]
+        own: dict[str, Any] = {
+            "needs_attention": found.needs_attention,
+            "why": _why(found),
+            "last_success_ms": found.synced_ms,
+            "overdue_endpoint": found.overdue_route,
+            "scopes": sorted(found.scopes),
+        }
         return cls.model_construct(**{name: getattr(found, name) for name in same} | own)
+
+
+def dataset_of(route: str) -> str:
+    """Return the short label of a route, by which lists and metrics name it."""
+    return ROUTES[route].dataset if route in ROUTES else route
+
+
+def _why(found: CharacterStatus) -> str | None:
+    """Return what needs attention most: the login, a route that fails, one that is late, or rows set aside."""
+    if found.state != ACTIVE:
+        return found.state_reason
+    if found.strikes:
+        times = counted(found.strikes, "time")
+        return f"SSO rejected its login {times}, last at {time_text(found.last_strike_ms)}; SSO is asked again"
+    if found.failed_route is not None:
+        times = f" ({found.failures} times in a row)" if found.failures > 1 else ""
+        return f"{dataset_of(found.failed_route)}{times}: {found.error}"
+    if found.overdue_route is not None:
+        return f"{dataset_of(found.overdue_route)} is due since {time_text(found.overdue_since_ms)}"
+    return f"{counted(found.set_aside, 'row')} of its documents could not be stored" if found.set_aside else None
 
 
 class CharacterRoute(ResponseModel):
@@ -71,7 +102,7 @@ class CharacterRoute(ResponseModel):
     next_due_ms: int | None
     is_stale: bool
     why_stale: str | None = Field(description="why it is not current; null if it is")
-    is_subscribed: bool = Field(description="it was requested within 30 days, so it is polled")
+    is_subscribed: bool = Field(description="it was requested within 30 days, so it is refreshed by itself")
     failures: int = Field(description="how many in a row")
     refusals: int = Field(description="how many in a row")
     refused_until_ms: int | None
@@ -81,7 +112,7 @@ class CharacterRoute(ResponseModel):
 
 
 class Refusal(ResponseModel):
-    """One route of one character that ESI refuses; nothing is sent for it until then, or until a new login."""
+    """One route of one character that ESI refuses or cannot answer; nothing is sent until then or a new login."""
 
     character_id: int
     endpoint: str
@@ -129,6 +160,6 @@ def _route(
         dataset=route.dataset,
         is_stale=why is not None,
         why_stale=why,
-        is_subscribed=status is not None and (status.asked_ms or 0) >= now.asked_since_ms,
+        is_subscribed=status is not None and (status.asked_ms or 0) >= now.subscribed_since_ms,
         **fields,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from .. import thresholds
 from ..esi import ROUTES
-from ..esi.limits import LimitsState
+from ..esi.limits import BrakeKind, LimitsState
 from ..esi.spec_check import SpecCheck
 from ..findings import Finding, Severity
 from ..logs.counted import counted
@@ -16,11 +16,6 @@ from ..store.route_status import count_late
 from .host import current_database
 from .installation import Installation
 from .stale_routes import moment
-
-#: The kind of the brake while SSO refuses this application; it lasts until a person corrects the settings.
-_REFUSED = "refused"
-#: A brake on one character says nothing about the system.
-_OF_A_CHARACTER = "rejected"
 
 
 def limits(installation: Installation) -> Iterator[Finding]:
@@ -33,11 +28,12 @@ def limits(installation: Installation) -> Iterator[Finding]:
 def _brakes(state: LimitsState, now_ms: int) -> Iterator[Finding]:
     for brake in state.brakes:
         minutes = (now_ms - brake.since_ms) / 60_000
-        if brake.kind == _REFUSED:
+        if brake.kind == BrakeKind.REFUSED:
             cause = f"SSO has refused this application for {minutes:.0f} min, so no login is refreshed: {brake.reason}"
             fix = "correct EVE_CLIENT_ID and EVE_CLIENT_SECRET, and restart the workers"
             yield Finding("sso", Severity.PROBLEM, cause, fix, runbook="NomadSsoRefusesUs")
-        elif brake.kind != _OF_A_CHARACTER and minutes * 60 > thresholds.ESI.brake_seconds:
+        # A brake on one character says nothing about the system.
+        elif brake.kind != BrakeKind.REJECTED and minutes * 60 > thresholds.ESI.brake_seconds:
             cause = f"brake {brake.name} has been in force for {minutes:.0f} min: {brake.reason}"
             yield Finding("esi brake", Severity.WARNING, cause, "nomad esi", runbook="NomadEsiBrakeLong")
 

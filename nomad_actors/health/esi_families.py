@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from ..esi import ROUTES
-from ..esi.limits import BRAKE_KINDS, LimitsState
+from ..esi.limits import BrakeKind, LimitsState
 from ..esi.spec_check import SpecCheck
 from ..metrics.exposition import gauge
 
@@ -17,7 +17,7 @@ _GROUPS = sorted({route.rate_group for route in ROUTES.values() if route.rate_gr
 
 def limits_families(state: LimitsState, checked: SpecCheck | None, now_ms: int) -> Iterable[Metric]:
     """Return the metrics of brakes, buckets and the error limit; each kind and group has a value from the start."""
-    ages = dict.fromkeys(BRAKE_KINDS, 0.0)
+    ages = dict.fromkeys(map(str, BrakeKind), 0.0)
     for brake in state.brakes:
         ages[brake.kind] = max(ages.get(brake.kind, 0.0), (now_ms - brake.since_ms) / 1000)
     starving = dict.fromkeys(_GROUPS, 0) | Counter(bucket.group for bucket in state.starving)
@@ -48,7 +48,11 @@ def data_families(late: Mapping[str, int], refused: Mapping[str, int], rejected_
     overdue = gauge(
         "nomad_esi_overdue_routes", "Characters for which a polled route's refresh is overdue by 15 minutes.", "dataset"
     )
-    refusals = gauge("nomad_esi_refusals", "Characters for which ESI refuses a route, so nothing is sent.", "dataset")
+    refusals = gauge(
+        "nomad_esi_refusals",
+        "Characters for which ESI refuses a route or cannot answer it, so nothing is sent.",
+        "dataset",
+    )
     for name, route in ROUTES.items():
         overdue.add_metric([route.dataset], late.get(name, 0))
         refusals.add_metric([route.dataset], refused.get(name, 0))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from .. import thresholds
 from ..clock import Clock
-from ..esi import Route
+from ..esi import ROUTES, Route
 from ..esi.limits import BrakeState
 from ..jobs.esi_refresh import SUBSCRIPTION_MS
 from ..store.login_keys import ACTIVE
@@ -18,12 +18,13 @@ _DAY_MS = 86_400_000
 
 
 def moment(clock: Clock) -> Moment:
-    """Return the present, and what it makes of routes: late, polled."""
+    """Return the present, and what it makes of routes: late, subscribed."""
     now_ms = clock.now_ms()
     return Moment(
         now_ms=now_ms,
         late_before_ms=now_ms - thresholds.ESI.late_seconds * 1000,
-        asked_since_ms=now_ms - SUBSCRIPTION_MS,
+        subscribed_since_ms=now_ms - SUBSCRIPTION_MS,
+        intervals_ms={name: route.interval_seconds * 1000 for name, route in ROUTES.items()},
     )
 
 
@@ -60,7 +61,7 @@ def _login(route: Route, character: CharacterStatus) -> str | None:
 def _refusal(status: RouteStatus | None, now: Moment) -> str | None:
     if status is None or (status.refused_until_ms or 0) <= now.now_ms:
         return None
-    return f"ESI refuses it, so nothing is sent until {_time(status.refused_until_ms)}: {status.error}"
+    return f"nothing is sent until {time_text(status.refused_until_ms)}, because of ESI's last answer: {status.error}"
 
 
 def _brake(route: Route, character: CharacterStatus, brakes: Iterable[BrakeState]) -> str | None:
@@ -72,29 +73,32 @@ def _brake(route: Route, character: CharacterStatus, brakes: Iterable[BrakeState
             brake.name.startswith(f"bucket:{route.rate_group}:") and brake.name.endswith(f":{character.character_id}")
         )
         if brake.name in names or is_its_bucket:
-            probes = ", then until a request succeeds" if brake.probes else ""
-            return f"brake {brake.name} until {_time(brake.until_ms)}{probes}: {brake.reason}"
+            until = f"until {time_text(brake.until_ms)}{', then until a request succeeds' if brake.probes else ''}"
+            if brake.is_probing:
+                until = f"until a request succeeds, tried since {time_text(brake.until_ms)}"
+            return f"brake {brake.name} {until}: {brake.reason}"
     return None
 
 
 def _not_polled(status: RouteStatus | None, now: Moment) -> str | None:
     if status is None:
         return "nobody has requested it yet"
-    if status.asked_ms is not None and status.asked_ms >= now.asked_since_ms:
+    if status.asked_ms is not None and status.asked_ms >= now.subscribed_since_ms:
         return None
     return f"nobody has requested it for {SUBSCRIPTION_MS // _DAY_MS} days, so it is not polled"
 
 
 def _attempt(status: RouteStatus | None) -> str:
     assert status is not None
-    since = f"due since {_time(status.next_due_ms)}"
+    since = f"due since {time_text(status.next_due_ms)}"
     if status.error is not None:
         times = f", {status.failures} times in a row" if status.failures > 1 else ""
-        return f"{since}; the last attempt, at {_time(status.attempted_ms)}, did not succeed{times}: {status.error}"
+        return f"{since}; the last attempt, at {time_text(status.attempted_ms)}, did not succeed{times}: {status.error}"
     if status.attempted_ms is None:
         return f"{since}; not attempted yet: its job waits, or is deferred (nomad queues)"
-    return f"{since}; no attempt since {_time(status.attempted_ms)}: its job waits, or is deferred (nomad queues)"
+    return f"{since}; no attempt since {time_text(status.attempted_ms)}: its job waits, or is deferred (nomad queues)"
 
 
-def _time(ms: int | None) -> str:
+def time_text(ms: int | None) -> str:
+    """Return an instant as the reasons show it."""
     return "?" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -86,8 +86,18 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         bodies = sum(request.body_bytes_received for request in requests if request is not None)
         return int(bodies + self.total_outbufs_len)
 
+    def is_stalled(self, since: float) -> bool:
+        """Return whether its client has read nothing of a response since then, while a thread still sends more."""
+        # A thread that writes has the lock, and is about to send.
+        if not (self.requests and self.outbuf_lock.acquire(blocking=False)):
+            return False
+        try:
+            return bool(self.total_outbufs_len and self.last_activity < since)
+        finally:
+            self.outbuf_lock.release()
+
     def readable(self) -> bool:
-        if self.will_close and self.is_idle:
+        if self.will_close and (self.is_idle or self.total_outbufs_len):
             # Waitress would wait until it can send: forever, if the client does not read.
             self.handle_close()
             return False

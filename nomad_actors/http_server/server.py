@@ -171,6 +171,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc]
         poll.register(self.socket, select.POLLIN)
         return bool(poll.poll(0))
 
+    def maintenance(self, now: float) -> None:
+        super().maintenance(now)
+        # Waitress spares connections with a request: a client that stops reading a long response would keep a thread.
+        for channel in self.active_channels.values():
+            if channel.is_stalled(now - self.adj.channel_timeout):
+                channel.will_close = True
+
     def bound_connections(self, newest: Channel) -> None:
         """Close a connection if `newest` exceeds the limit."""
         if len(self.active_channels) > self._max_connections:
@@ -229,6 +236,8 @@ def _adjustments(limits: Limits, max_connections: int) -> Adjustments:
         recv_bytes=4096,
         inbuf_overflow=MEMORY_BYTES,
         outbuf_overflow=1024 * 1024,
+        # How far the thread of a long response may be ahead of its client.
+        outbuf_high_watermark=4 * 1024 * 1024,
         # The application handles proxies.
         clear_untrusted_proxy_headers=False,
         log_socket_errors=False,

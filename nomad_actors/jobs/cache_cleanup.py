@@ -1,7 +1,8 @@
-"""The job that keeps the ESI cache small."""
+"""The job that keeps the ESI cache small, and each night deletes what the database keeps for long enough."""
 
 from __future__ import annotations
 
+import time
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,12 +14,17 @@ from ..queues.job_type import JobType, Payload, Result
 from ..queues.policy import Priority, PriorityValue
 from ..queues.schedules.calendar import CRON_EXPRESSIONS
 from ..queues.schedules.schedule import Schedule
+from ..store.prune import prune
+from .old_data import old_before
 from .services import Services
 
 NAME = QUEUE = "cache-cleanup"
 
 #: Documents that the cache keeps by default: some hundred megabytes at the average size of ESI's responses.
 DEFAULT_MAX_SIZE = 50_000
+
+#: Less than the time limit of the job.
+_PRUNE_SECONDS = 180
 
 CleanupType = Literal["expired", "lru", "pattern", "all"]
 
@@ -56,6 +62,8 @@ class CacheCleanupResult(Result):
     dry_run: bool
     keys: int
     bytes: int
+    #: Old rows of the database that the daily run deleted (NOMAD_KEEP_HISTORY_DAYS, NOMAD_KEEP_DOCUMENTS_DAYS).
+    rows: int = 0
 
 
 def run(payload: CacheCleanupPayload, services: Services) -> CacheCleanupResult:
@@ -65,7 +73,16 @@ def run(payload: CacheCleanupPayload, services: Services) -> CacheCleanupResult:
     when they are needed.
     """
     report = _clean(payload, services)
-    return CacheCleanupResult(type=payload.type, dry_run=payload.dry_run, keys=report.keys, bytes=report.bytes)
+    rows = _prune(services) if payload.then_lru and not payload.dry_run else 0
+    return CacheCleanupResult(
+        type=payload.type, dry_run=payload.dry_run, keys=report.keys, bytes=report.bytes, rows=rows
+    )
+
+
+def _prune(services: Services) -> int:
+    """Delete old rows for some minutes; what is left then is deleted in the nights after."""
+    cutoffs = old_before(services.settings, services.clock.now_ms())
+    return prune(services.store.database, cutoffs, until_mono=time.monotonic() + _PRUNE_SECONDS)
 
 
 def _clean(payload: CacheCleanupPayload, services: Services) -> CleanReport:

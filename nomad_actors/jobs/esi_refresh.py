@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -45,7 +45,8 @@ SWEEP_LIMIT = 50_000
 _SWEEP_STEP = 1_000
 #: While one of these brakes is in force, all jobs are deferred.
 _STOPS_ALL = (ESI, SSO, TOKENS)
-_SCHEDULE = "schedule"
+#: Values of `requested_by`: a user may take everything that the limits allow; the schedule subscribes to nothing.
+USER, _SCHEDULE = "user", "schedule"
 _NUMBER = re.compile(r"/characters/(\d+)")
 
 logger = get_logger("esi-refresh-job")
@@ -55,7 +56,8 @@ class EsiRefreshPayload(CharacterPayload):
     """One endpoint of one character; or, with `sweep`, every route whose refresh is overdue."""
 
     endpoint: str | None = Field(default=None, max_length=500)
-    #: Request it although our own interval has not passed; CCP's freshness is still respected.
+    #: Request it although our own interval has not passed; CCP's freshness is still respected. If requested by a user,
+    #: the ETag is left out, so that a copy that is wrong is replaced.
     skip_cache: bool = False
     requested_by: str = Field(default="system", min_length=1, max_length=100)
 
@@ -121,17 +123,18 @@ def run(payload: EsiRefreshPayload, services: Services) -> EsiRefreshResult:
         synced = _sync(payload, services)
     except Refused as error:
         if _is_subscribed(error.asked_ms, services):
-            _add_next(payload, services, error.next_due_ms)
+            _add_next(payload, services, error.user_id, error.next_due_ms)
         raise
     if payload.skip_cache and not synced.sent:
         # A request now would get the same response and break CCP's rules: schedule one for when freshness ends.
         due_ms, priority = synced.fresh_until_ms + SLACK_MS, _priority_of(payload.requested_by)
         services.store.documents.save_requested(payload.character, payload.route.name, due_ms=due_ms, priority=priority)
-        _add_next(payload, services, due_ms, priority)
+        _add_next(payload, services, synced.user_id, due_ms, priority)
     elif _is_subscribed(synced.asked_ms, services):
-        _add_next(payload, services, synced.next_due_ms, Priority(synced.due_priority or Priority.NORMAL))
+        priority = Priority(synced.due_priority or Priority.NORMAL)
+        _add_next(payload, services, synced.user_id, synced.next_due_ms, priority)
     if synced.came_online:
-        _add_rested(payload, services)
+        _add_rested(payload, services, synced.user_id)
     return EsiRefreshResult(
         outcome=synced.outcome,
         character_id=payload.character,
@@ -152,14 +155,14 @@ def _sync(payload: EsiRefreshPayload, services: Services) -> Synced:
         payload.character,
         payload.route,
         within_interval=not payload.skip_cache,
-        in_full=payload.skip_cache,
+        in_full=payload.skip_cache and payload.requested_by == USER,
         asked=payload.requested_by != _SCHEDULE,
-        for_user=payload.requested_by == "user",
+        for_user=payload.requested_by == USER,
     )
 
 
 def _priority_of(requested_by: str) -> Priority:
-    return Priority.HIGH if requested_by == "user" else Priority.NORMAL
+    return Priority.HIGH if requested_by == USER else Priority.NORMAL
 
 
 def _is_subscribed(asked_ms: int | None, services: Services) -> bool:
@@ -167,23 +170,26 @@ def _is_subscribed(asked_ms: int | None, services: Services) -> bool:
 
 
 def _add_next(
-    payload: EsiRefreshPayload, services: Services, due_ms: int, priority: Priority = Priority.NORMAL
+    payload: EsiRefreshPayload, services: Services, user_id: int, due_ms: int, priority: Priority = Priority.NORMAL
 ) -> None:
-    """Add the job of the next refresh in place of any that waits: the newest result knows best when it is due."""
+    """Add the job of the next refresh in place of any that waits: the newest result knows best when it is due.
+
+    `user_id` is the character's now; the payload may have that of an earlier one.
+    """
     delay_ms = max(due_ms - services.clock.now_ms(), 0)
     try:
-        queues.add_jobs([_scheduled_job(payload.character, payload.user_id, payload.route.name, priority, delay_ms)])
+        queues.add_jobs([_scheduled_job(payload.character, user_id, payload.route.name, priority, delay_ms)])
     except QueueFull as error:
         logger.warning("the next refresh is left to the sweep", route=payload.route.name, error=str(error))
 
 
-def _add_rested(payload: EsiRefreshPayload, services: Services) -> None:
+def _add_rested(payload: EsiRefreshPayload, services: Services, user_id: int) -> None:
     """Bring forward the routes that were requested less often while the player was offline."""
     for route in ROUTES.values():
         state = services.store.documents.state(payload.character, route.name) if route.rests_offline else None
         if state is not None and route != payload.route and _is_subscribed(state.asked_ms, services):
             due_ms = (state.synced_ms or 0) + route.interval_seconds * 1000
-            _add_next(payload.model_copy(update={"endpoint": route.name}), services, due_ms)
+            _add_next(payload.model_copy(update={"endpoint": route.name}), services, user_id, due_ms)
 
 
 def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
@@ -261,6 +267,24 @@ def refresh_esi_data(
     return queues.add_jobs([_new_job(character_id, user_id, endpoint, skip_cache, priority, requested_by)])[0]
 
 
+def refresh_stale_data(character_id: int, user_id: int, endpoint: str, *, skip_cache: bool = False) -> AddedJob:
+    """Add a job that refreshes one endpoint for a reader, unless one that was added so has not ended.
+
+    Raises the same errors as `Queues.add_job`.
+    """
+    return queues.add_jobs(
+        [
+            NewJob(
+                queue=QUEUE,
+                job_type=NAME,
+                data={"character_id": character_id, "user_id": user_id, "endpoint": endpoint, "skip_cache": skip_cache},
+                unique_key=f"stale{character_id}{normalise(endpoint).name}",
+                unique_until="end",
+            )
+        ]
+    )[0]
+
+
 def refresh_character_data(
     character_id: int,
     user_id: int,
@@ -274,14 +298,25 @@ def refresh_character_data(
 
     Raises the same errors as `Queues.add_job`, and `BadInput` with the groups that exist; then nothing is enqueued.
     """
-    routes: dict[str, None] = {}
-    for group in [groups] if isinstance(groups, str) else groups:
+    return queues.add_jobs(
+        [
+            _new_job(character_id, user_id, route.name, skip_cache, priority, requested_by)
+            for route in routes_of([groups] if isinstance(groups, str) else groups)
+        ]
+    )
+
+
+def routes_of(groups: Iterable[str]) -> list[Route]:
+    """Return the routes of endpoint groups, each once.
+
+    Raises `BadInput` with the groups that exist.
+    """
+    routes: dict[str, Route] = {}
+    for group in groups:
         if not isinstance(group, str) or group not in GROUPS:
             raise _unknown_group(group)
-        routes.update(dict.fromkeys(route.name for route in GROUPS[group]))
-    return queues.add_jobs(
-        [_new_job(character_id, user_id, route, skip_cache, priority, requested_by) for route in routes]
-    )
+        routes.update({route.name: route for route in GROUPS[group]})
+    return list(routes.values())
 
 
 def _unknown_group(name: object) -> BadInput:

@@ -45,6 +45,8 @@ LASTING, LASTING_FAILURES = (200, 204, 500), 3
 WEATHER = (420, 429, 503)
 #: `asked_ms` is written at most this often: subscriptions end after weeks.
 _ASKED_STEP_MS = 3_600_000
+#: For how long a player is believed to be offline after the last response that said so.
+PRESENCE_MS = 86_400_000
 #: What was stored later than now was stored with a wrong clock.
 _CLOCK_ERROR_MS = 60_000
 
@@ -54,10 +56,11 @@ logger = get_logger("esi-refresh-job")
 
 
 class Refused(PermanentError):
-    """Raised if ESI refuses a route of a character; it is requested again at `next_due_ms`."""
+    """Raised if ESI refuses a route of a character, or cannot answer it; it is requested again at `next_due_ms`."""
 
-    def __init__(self, message: str, *, next_due_ms: int, asked_ms: int | None) -> None:
+    def __init__(self, message: str, *, user_id: int, next_due_ms: int, asked_ms: int | None) -> None:
         super().__init__(message)
+        self.user_id = user_id
         self.next_due_ms = next_due_ms
         self.asked_ms = asked_ms
 
@@ -69,6 +72,8 @@ class Synced:
     outcome: Outcome
     fresh_until_ms: int
     next_due_ms: int
+    #: Whose the character is now: the job may be older than that.
+    user_id: int
     #: When somebody last asked for it.
     asked_ms: int | None
     changes: Changes
@@ -95,6 +100,8 @@ class _Known:
     character: Character
     #: When somebody last asked for it; this job counts.
     asked_ms: int | None = None
+    #: Since when the player is offline, by a response that still says something.
+    rests_since_ms: int | None = None
 
     @property
     def login(self) -> Login | None:
@@ -108,7 +115,8 @@ class _Known:
         """Return our copy as ESI is asked about it; `in_full` without its validators."""
         if self.state is None:
             return Copy()
-        if in_full:
+        if in_full or self.state.pages is None:
+            # Without its document, which was too old to be kept, a "not modified" response would bring nothing.
             return Copy(pages=self.state.pages, failures=self.state.failures)
         return Copy(self.state.etag, self.state.last_modified, self.state.pages, self.state.failures)
 
@@ -148,6 +156,7 @@ class RouteSync:
                     outcome="fresh",
                     fresh_until_ms=fresh_until_ms,
                     next_due_ms=max(known.state.next_due_ms, fresh_until_ms + SLACK_MS),
+                    user_id=known.character.user_id,
                     asked_ms=known.asked_ms,
                     changes=Changes(),
                     due_priority=known.state.due_priority,
@@ -161,9 +170,22 @@ class RouteSync:
         with self._services.store.database.read():
             state = self._documents.state(character_id, route.name)
             character = logins.get(character_id) if route.scopes else logins.character(character_id)
-        if character is None:
-            raise PermanentError(f"character {character_id} never logged in")
-        return _Known(character_id, route, state, character, state.asked_ms if state is not None else None)
+            if character is None:
+                raise PermanentError(f"character {character_id} never logged in")
+            rests_since_ms = self._rests_since_ms(character, route)
+        return _Known(
+            character_id, route, state, character, state.asked_ms if state is not None else None, rests_since_ms
+        )
+
+    def _rests_since_ms(self, character: Character, route: Route) -> int | None:
+        """Return since when the player is offline; None if that is not known, or does not matter for the route."""
+        if not route.rests_offline or character.offline_since_ms is None:
+            return None
+        online = self._documents.state(character.character_id, ONLINE)
+        if online is None or online.synced_ms is None or online.refused_until_ms is not None:
+            return None
+        is_recent = self._services.clock.now_ms() - online.synced_ms <= PRESENCE_MS
+        return character.offline_since_ms if is_recent else None
 
     def _save_asked(self, known: _Known) -> _Known:
         now_ms = self._services.clock.now_ms()
@@ -175,8 +197,7 @@ class RouteSync:
         try:
             response = sifted(known.route, self._fetch(known, copy, for_user))
         except EsiRefused as error:
-            message = f"ESI refuses {known.route.name} of character {known.character_id}: {error}"
-            raise self._refused(known, message, error) from error
+            raise self._refused(known, "ESI refuses", error) from error
         except EsiUnavailable as error:
             self._save_trouble(known, error)
             raise
@@ -239,7 +260,7 @@ class RouteSync:
             known.character_id,
             fresh_until_ms=response.fresh_until_ms,
             now_ms=now_ms,
-            offline_since_ms=known.offline_since_ms,
+            offline_since_ms=known.rests_since_ms,
         )
         state = known.state
         true_ms = as_of_ms(
@@ -263,6 +284,7 @@ class RouteSync:
             outcome="not_modified" if response.not_modified else "updated",
             fresh_until_ms=response.fresh_until_ms,
             next_due_ms=due_ms,
+            user_id=known.character.user_id,
             asked_ms=known.asked_ms,
             changes=changes,
             pages=response.pages,
@@ -289,18 +311,20 @@ class RouteSync:
             return
         minutes = (state.refused_until_ms - now_ms) / 60_000
         raise Refused(
-            f"ESI refused {known.route.name} of character {known.character_id}: {state.error}; nothing was sent; "
-            f"it is asked again after {minutes:.0f} min, or after a new login",
+            f"nothing was sent for {known.route.name} of character {known.character_id}, because of ESI's last answer: "
+            f"{state.error}; it is requested again after {minutes:.0f} min, or after a new login",
+            user_id=known.character.user_id,
             next_due_ms=state.refused_until_ms,
             asked_ms=known.asked_ms,
         )
 
-    def _refused(self, known: _Known, message: str, error: EsiError) -> Refused:
-        """Save a refusal, and return the error that says so."""
+    def _refused(self, known: _Known, what: str, error: EsiError) -> Refused:
+        """Save a refusal, and return the error that says `what` ESI does."""
         refusals = (known.state.refusals if known.state is not None else 0) + 1
         until_ms = self._services.clock.now_ms() + refused_ms(known.route, known.character_id, refusals=refusals)
         self._save_failure(known, error, refused_until_ms=until_ms)
-        return Refused(message, next_due_ms=until_ms, asked_ms=known.asked_ms)
+        message = f"{what} {known.route.name} of character {known.character_id}: {error}"
+        return Refused(message, user_id=known.character.user_id, next_due_ms=until_ms, asked_ms=known.asked_ms)
 
     def _save_trouble(self, known: _Known, error: EsiUnavailable) -> None:
         """Save why ESI gave no answer; the next attempt is later each time, and a lasting 500 is a refusal."""
@@ -309,8 +333,8 @@ class RouteSync:
             return
         failures = (known.state.failures if known.state is not None else 0) + 1
         if error.status in LASTING and failures > LASTING_FAILURES:
-            message = f"ESI cannot answer {known.route.name} of character {known.character_id}: {error}"
-            raise self._refused(known, message, error) from error
+            what = "ESI cannot answer" if error.status == 500 else "ESI's answers cannot be used for"
+            raise self._refused(known, what, error) from error
         self._save_failure(known, error)
         error.retry_after_seconds = max(error.retry_after_seconds, trouble_seconds(failures))
 

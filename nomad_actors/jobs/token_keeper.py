@@ -33,11 +33,12 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import redis
 
+from .. import thresholds
 from ..broker.errors import PermanentError
 from ..errors import TryLater, Unavailable
 from ..esi import DeadLogin, SsoUnavailable, Tokens
@@ -46,7 +47,7 @@ from ..esi.signing_keys import KEYS_TIMEOUTS_SECONDS
 from ..esi.transport import TIMEOUTS_SECONDS
 from ..esi.unsaved_tokens import UnsavedTokens
 from ..logs import get_logger
-from ..store import ACTIVE, Login, LoginChanged
+from ..store import ACTIVE, Login, LoginChanged, UndecryptableToken
 from .services import Services
 
 T = TypeVar("T")
@@ -64,9 +65,9 @@ STRIKE_GAP_MS = 600_000
 #: The pause after a strike, because the character's other jobs would get the same response. Each further strike doubles
 #: it: while many logins are rejected at once, none is marked dead, and their jobs keep coming back.
 STRIKE_PAUSE_MS, MAX_STRIKE_PAUSE_MS = 60_000, 3_600_000
-#: If SSO began to reject this many logins, and this share of all, within a day, none is marked dead: SSO may be at
-#: fault. Those that it still rejects after a day are.
-MASS_DEATH_COUNT, MASS_DEATH_SHARE = 5, 0.1
+#: If SSO began to reject as many logins as operators are warned of, and this share of all, within a day, none is marked
+#: dead: SSO may be at fault. Those that it still rejects after a day are.
+MASS_DEATH_SHARE = 0.1
 
 logger = get_logger("token-keeper-job")
 
@@ -94,9 +95,11 @@ class UsableLogin:
 
 @dataclass
 class _Versions:
-    """The version of a login whose refresh token may be replaced during a refresh."""
+    """The version of a login whose refresh token may be replaced during a refresh, and what could not be decrypted."""
 
     current: int
+    #: Where a token for it is whose key was removed.
+    unreadable: list[UnsavedTokens] = field(default_factory=list)
 
 
 class TokenKeeper:
@@ -155,13 +158,16 @@ class TokenKeeper:
         """Refresh and save a login; return False if somebody else changed it meanwhile, whose tokens are valid."""
         versions = _Versions(login.version)
         try:
-            if self._save_unsaved(login):
+            if self._save_unsaved(login, versions):
                 return False
-            aside = self._kept(self._doubtful, login)
+            aside = self._kept(self._doubtful, login, versions)
             if aside is not None:
                 token = self._store.logins.unseal(login.character_id, aside)
                 return self._refresh_with_doubtful(login, token, versions)
             self._refresh_with(login, login.refresh_token, versions)
+            # The login's own token works, so that nobody needs them: one warning is enough.
+            for tokens in versions.unreadable:
+                tokens.drop(login.character_id)
         except DeadLogin as error:
             self._count_strike(replace(login, version=versions.current), error)
             return False
@@ -230,9 +236,9 @@ class TokenKeeper:
         else:
             self._doubtful.drop(login.character_id)
 
-    def _save_unsaved(self, login: Login) -> bool:
+    def _save_unsaved(self, login: Login, versions: _Versions) -> bool:
         """Save a refresh token that was kept in Redis while the database was away; return whether there was one."""
-        sealed = self._kept(self._unsaved, login)
+        sealed = self._kept(self._unsaved, login, versions)
         if sealed is None:
             return False
         self._store.logins.save_rotated(login.character_id, login.version, sealed)
@@ -240,11 +246,20 @@ class TokenKeeper:
         logger.warning("saved a refresh token that the database missed", character_id=login.character_id)
         return True
 
-    def _kept(self, tokens: UnsavedTokens, login: Login) -> str | None:
+    def _kept(self, tokens: UnsavedTokens, login: Login, versions: _Versions) -> str | None:
+        """Return the encrypted token that Redis has; None without one, or if nobody has its key any more."""
         try:
-            return tokens.get(login.character_id, login.refresh_token)
+            sealed = tokens.get(login.character_id, login.refresh_token)
         except redis.RedisError as error:
             raise Unavailable(f"Redis does not say whether it has a newer refresh token: {error}") from error
+        try:
+            if sealed is not None:
+                self._store.logins.unseal(login.character_id, sealed)
+        except UndecryptableToken as error:
+            logger.warning("a newer refresh token is not used", character_id=login.character_id, error=str(error))
+            versions.unreadable.append(tokens)
+            return None
+        return sealed
 
     def _save(self, login: Login, version: int, tokens: Tokens) -> None:
         save = functools.partial(
@@ -285,7 +300,7 @@ class TokenKeeper:
     def _many_logins_die(self) -> bool:
         counts = self._store.logins.counts()
         dead = self._store.logins.count_rejected()
-        many = dead >= max(MASS_DEATH_COUNT, MASS_DEATH_SHARE * sum(counts.values()))
+        many = dead >= max(thresholds.ESI.rejected_logins, MASS_DEATH_SHARE * sum(counts.values()))
         if many:
             logger.error("SSO rejected many logins within a day: none is marked dead until that is over", rejected=dead)
         return many

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -15,6 +16,8 @@ from functools import lru_cache
 from dramatiq import Broker, Middleware, Worker
 
 from ..broker.endings import Ended
+from ..broker.errors import Defer
+from ..broker.worker.message import LeasedMessage
 from ..logs.redaction import as_text, redact, shortened
 from ..logs.setup import format_line, format_time, logfmt_value, write_lines
 from .job_context import character_id_of
@@ -27,6 +30,8 @@ ERROR_CHARACTERS, SCANNED_CHARACTERS = 500, 4_000
 #: Longer than the name of any job type; a damaged job may name anything.
 NAME_CHARACTERS = 200
 
+#: Its worker threads' logger.
+_DRAMATIQS_LOGGER = logging.getLogger("dramatiq.worker.WorkerThread")
 _LEVELS = {"retried": "warning", "recovered": "warning", "failed": "error"}
 
 
@@ -43,6 +48,8 @@ class JobLog(Middleware):
         self._writer = LineWriter(write, format_lost=self._lost_line)
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
+        # A filter that is added twice is there once.
+        _DRAMATIQS_LOGGER.addFilter(_is_no_deferral)
         # Here and not in __init__: the thread must start in the process that runs the jobs.
         self._writer.open()
 
@@ -66,6 +73,15 @@ class JobLog(Middleware):
             "dropped": count,
         }
         return format_line(self._log_format, fields)
+
+
+def _is_no_deferral(record: logging.LogRecord) -> bool:
+    """Return False for Dramatiq's warning about a deferred job, for which our line is enough."""
+    message = record.args[0] if isinstance(record.args, tuple) and len(record.args) == 1 else None
+    if record.msg != "Message %s was skipped." or not isinstance(message, LeasedMessage):
+        return True
+    # Dramatiq logs it where it has caught the exception.
+    return message.failed or not isinstance(sys.exception(), Defer)
 
 
 def _error_of(ended: Ended) -> str:

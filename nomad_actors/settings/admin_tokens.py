@@ -18,31 +18,41 @@ if TYPE_CHECKING:
 
 VIEWER = "viewer"
 OPERATOR = "operator"
-ROLES = (VIEWER, OPERATOR)
+#: Reads the collected data and nothing else.
+READER = "reader"
+ROLES = (VIEWER, OPERATOR, READER)
 
 ALLOWED = (
-    "comma-separated name:role:sha256 entries, role viewer or operator, each name once; "
-    "make one with `nomad token NAME --role viewer|operator`"
+    "comma-separated name:role:sha256 entries, role viewer, operator or reader, each name once; a reader's may end in "
+    ":7+8, the ids of its users; make one with `nomad token NAME --role viewer|operator|reader`"
 )
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _NAMES = "up to 40 letters, digits, '.', '_', '-'"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+#: More than a BIGINT has no user's id.
+_USER = re.compile(r"[0-9]{1,18}")
+MAX_USERS = 1_000
 
 
 @dataclass(frozen=True)
 class AdminToken:
-    """One entry: the name and role of the token with this SHA-256."""
+    """One entry: the name and role of the token with this SHA-256.
+
+    A reader's with `users` sees only the data of these users' characters, without them everybody's.
+    """
 
     name: str
     role: str
     digest: str
+    users: tuple[int, ...] = ()
 
     @property
     def entry(self) -> str:
         """The entry as written in the setting."""
-        return f"{self.name}:{self.role}:{self.digest}"
+        users = f":{'+'.join(map(str, self.users))}" if self.users else ""
+        return f"{self.name}:{self.role}:{self.digest}{users}"
 
 
 def new_token() -> str:
@@ -60,11 +70,11 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def token_entry(name: str, role: str, token: str) -> AdminToken:
-    """Return the entry of a token; raises `WrongValue` for an invalid name or role."""
+def token_entry(name: str, role: str, token: str, users: Iterable[int] = ()) -> AdminToken:
+    """Return the entry of a token; raises `WrongValue` for an invalid name or role, and for users of another role."""
     if not _NAME.fullmatch(name):
         raise WrongValue(f"{name!r:.80} is not a valid name (allowed: {_NAMES})")
-    return _entry(f"{name}:{role}:{digest_of(token)}", "the entry")
+    return _entry(AdminToken(name, role, digest_of(token), tuple(users)).entry, "the entry")
 
 
 def parse_tokens(text: str) -> tuple[AdminToken, ...]:
@@ -100,13 +110,22 @@ def require_tokens_beyond_loopback(settings: Settings) -> None:
 
 def _entry(text: str, which: str) -> AdminToken:
     parts = text.split(":")
-    if len(parts) != 3:
-        raise WrongValue(f"{which} does not have three parts; never put a token itself here")
-    name, role, digest = parts
+    if len(parts) not in (3, 4):
+        raise WrongValue(f"{which} does not have three parts, or four with users; never put a token itself here")
+    name, role, digest, *users = parts
     if not _NAME.fullmatch(name):
         raise WrongValue(f"{which} has no valid name (allowed: {_NAMES})")
     if role not in ROLES:
         raise WrongValue(f"{which} has an unknown role")
     if not _DIGEST.fullmatch(digest):
         raise WrongValue(f"{which} has no SHA-256 in lower-case hex; never put a token itself here")
-    return AdminToken(name, role, digest)
+    return AdminToken(name, role, digest, _users(users[0], role, which) if users else ())
+
+
+def _users(text: str, role: str, which: str) -> tuple[int, ...]:
+    if role != READER:
+        raise WrongValue(f"{which} has users; only a {READER}'s may, because other roles also see everybody's jobs")
+    words = text.split("+")
+    if len(words) > MAX_USERS or not all(map(_USER.fullmatch, words)):
+        raise WrongValue(f"{which} has no valid users (allowed: up to {MAX_USERS} ids joined with +, such as 7+8)")
+    return tuple(sorted(set(map(int, words))))

@@ -84,6 +84,9 @@ class Settings:
     keep_failed: RetentionLimit = _FAILED
     queue_keep_completed: Mapping[str, RetentionLimit] = field(default_factory=lambda: MappingProxyType({}))
     queue_keep_failed: Mapping[str, RetentionLimit] = field(default_factory=lambda: MappingProxyType({}))
+    #: After how many days without a success a document, and old history, is deleted; None: never.
+    keep_documents_days: int | None = None
+    keep_history_days: int | None = None
     #: Python modules with the user's job types.
     modules: tuple[str, ...] = ()
     eve_client_id: str = ""
@@ -202,6 +205,16 @@ class _Reader:
         for name in ("keep_completed", "keep_failed"):
             self._take(name, f"NOMAD_{name.upper()}", values.retention, values.RETENTION_ALLOWED)
             self._by_queue(f"queue_{name}", f"NOMAD_{name.upper()}", values.retention, values.RETENTION_ALLOWED)
+        self._take(
+            "keep_documents_days", "NOMAD_KEEP_DOCUMENTS_DAYS", values.integer(1, 36_500), "days from 1 to 36500"
+        )
+        self._take(
+            "keep_history_days",
+            "NOMAD_KEEP_HISTORY_DAYS",
+            # ESI shows 90 days: what is younger would come back.
+            values.integer(100, 36_500),
+            "days from 100 to 36500",
+        )
         self._take("modules", "NOMAD_MODULES", values.modules, "comma-separated Python module names")
         for name in ("eve_client_id", "eve_client_secret", "esi_user_agent"):
             self._take(name, name.upper(), values.printable, "printable text without line breaks")

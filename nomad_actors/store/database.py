@@ -21,9 +21,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import QueuePool
 
 from .. import exact_json
 from ..errors import SettingsError, Unavailable, Unusable
+from .bulk_copy import execute_copy
 from .migrate import Schema, bring_up_to_date, check_revision, schema_of
 from .url import check_options, parse
 
@@ -31,8 +33,10 @@ BUSY_TIMEOUT_MS = 10_000
 _TURN_WAIT_MS = 10
 #: How long one statement of a migration, or the wait for another migrating process, may take.
 MIGRATION_SECONDS = 600.0
-#: More than the threads of a worker process (its queues' concurrencies, 19 by default) and its other users.
-POOL_SIZE, POOL_OVERFLOW = 10, 40
+#: The threads of a process for which a connection stays open, unless its queues' concurrencies are known.
+DEFAULT_THREADS = 10
+#: More connections for what else a process does: heartbeats, health, a scrape of its metrics.
+MORE_CONNECTIONS = 5
 
 _ELSEWHERE = "or set another file in DATABASE_URL"
 _PERMISSIONS = f"make it and its directory writable for this process's user (chown; no read-only mount), {_ELSEWHERE}"
@@ -77,8 +81,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._busy_ms = BUSY_TIMEOUT_MS if wait_ms is None else wait_ms
         self._wait_seconds = None if wait_ms is None else wait_ms / 1000
-        self.engine = _engine(self.url, self._busy_ms, wait_ms)
-        self._writer = self.engine.execution_options(nomad_writes=True)
+        self._wait_ms = wait_ms
+        self.prepare(DEFAULT_THREADS)
         self._write_lock = threading.Lock()
         self._ready_lock = threading.Lock()
         self._ready_pid = 0
@@ -89,6 +93,11 @@ class Database:
         self._reading = threading.local()
         #: The error of the last failed migration, and its time (monotonic).
         self._unready: tuple[Unavailable, float] | None = None
+
+    def prepare(self, threads: int) -> None:
+        """Keep connections for as many threads, and a few more; before the first use only."""
+        self.engine = _engine(self.url, self._busy_ms, self._wait_ms, threads)
+        self._writer = self.engine.execution_options(nomad_writes=True)
 
     @property
     def was_used(self) -> bool:
@@ -105,7 +114,7 @@ class Database:
             return
         self.migrate()
         self._check_file()
-        with _translated(self.url), self._in_time(), self.engine.begin() as connection:
+        with _translated(self.engine), self._in_time(), self.engine.begin() as connection:
             self._reading.connection = connection
             try:
                 yield connection
@@ -117,7 +126,7 @@ class Database:
         """Yield a connection in a write transaction; keep it short, without other I/O inside."""
         self.migrate()
         self._check_file()
-        with self._turn(), _translated(self.url), self._in_time(), self._writer.begin() as connection:
+        with self._turn(), _translated(self.engine), self._in_time(), self._writer.begin() as connection:
             yield connection
 
     def migrate(self) -> None:
@@ -146,7 +155,7 @@ class Database:
             # A forked child must neither use nor close its parent's connections.
             self.engine.dispose(close=False)
             self._write_lock = threading.Lock()
-        with _translated(self.url), self._in_time(each_seconds=MIGRATION_SECONDS):
+        with _translated(self.engine), self._in_time(each_seconds=MIGRATION_SECONDS):
             self._revision = bring_up_to_date(self._writer, self._wait_seconds)
 
     def check_revision(self, connection: Connection) -> None:
@@ -164,7 +173,7 @@ class Database:
         if self.was_used:
             self._check_file()
         try:
-            with _translated(self.url), self._in_time(), self.engine.begin() as connection:
+            with _translated(self.engine), self._in_time(), self.engine.begin() as connection:
                 yield connection
         except DBAPIError as error:
             raise Unavailable(f"the database cannot be read: {error.orig}") from error
@@ -230,16 +239,27 @@ def _held(lock: threading.Lock, seconds: float | None, why: str) -> Iterator[Non
 
 
 @contextmanager
-def _translated(url: URL) -> Iterator[None]:
+def _translated(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sqlite3.Error, PoolTimeout, OSError) as error:
-        raise _as_unavailable(error, url) from error
+    except PoolTimeout as error:
+        raise Unavailable(f"the database does not answer: {_all_in_use(engine)}") from error
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sqlite3.Error, OSError) as error:
+        raise _as_unavailable(error, engine.url) from error
     except sa.exc.DatabaseError as error:
         # SQLite has no error class for a file that is damaged or not a database.
         if type(error.orig) is not sqlite3.DatabaseError:
             raise
-        raise _as_unavailable(error, url) from error
+        raise _as_unavailable(error, engine.url) from error
+
+
+def _all_in_use(engine: Engine) -> str:
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)
+    return (
+        f"all {pool.size() + MORE_CONNECTIONS} connections of this process have been in use for {pool.timeout():g} s: "
+        "transactions take too long, or more threads use the database than the queues have (NOMAD_CONCURRENCY)"
+    )
 
 
 def _as_unavailable(error: Exception, url: URL) -> Unavailable:
@@ -260,15 +280,17 @@ def _permanent(cause: BaseException) -> tuple[str, str] | None:
     return None
 
 
-def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
+def _engine(url: URL, busy_ms: int, wait_ms: int | None, threads: int) -> Engine:
     # Parameters contain encrypted tokens and players' data: they must not get into errors and logs.
     options: dict[str, Any] = {
-        "pool_size": POOL_SIZE,
-        "max_overflow": POOL_OVERFLOW,
+        "pool_size": threads,
+        "max_overflow": MORE_CONNECTIONS,
         "hide_parameters": True,
         "json_serializer": exact_json.dumps,
         "json_deserializer": exact_json.loads,
     }
+    if wait_ms is not None:
+        options["pool_timeout"] = wait_ms / 1000
     try:
         check_options(url)
         if url.get_backend_name() == "sqlite":
@@ -276,8 +298,7 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
         else:
             from .postgres import connect_options
 
-            options |= {"pool_pre_ping": True, "connect_args": connect_options(url.query, wait_ms)}
-            options |= {} if wait_ms is None else {"pool_timeout": wait_ms / 1000}
+            options |= {"pool_pre_ping": True, "connect_args": connect_options(url.query)}
         engine = sa.create_engine(url, **options)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise SettingsError(
@@ -288,6 +309,9 @@ def _engine(url: URL, busy_ms: int, wait_ms: int | None) -> Engine:
         sa.event.listen(engine, "begin", functools.partial(_begin_sqlite, busy_ms))
     else:
         sa.event.listen(engine, "do_connect", _connect_postgres)
+        sa.event.listen(engine, "do_execute", execute_copy)
+        if wait_ms is not None:
+            sa.event.listen(engine, "begin", functools.partial(_begin_postgres, wait_ms))
     return engine
 
 
@@ -295,6 +319,12 @@ def _connect_postgres(_dialect: object, _record: object, arguments: Any, options
     from .postgres import Connection
 
     return Connection.connect(*arguments, **options)
+
+
+def _begin_postgres(wait_ms: int, connection: Connection) -> None:
+    from .postgres import time_limits
+
+    connection.exec_driver_sql(time_limits(wait_ms))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from .. import exact_json
 from ..clock import Clock
 from ..errors import TryLater
 from . import history
@@ -23,6 +22,7 @@ from .invalid_rows import fits
 from .listing_pages import PAGES_HELD, delete_pages
 from .login_keys import ACTIVE
 from .ownership import is_other_owner
+from .packed_body import pack, unpack
 from .schema import characters, documents, sync_state
 from .set_aside import save_set_aside
 from .upsert import upsert
@@ -121,7 +121,7 @@ class Documents:
         document = {
             "character_id": character_id,
             "route": route,
-            "body_json": exact_json.dumps(response.body),
+            "body_json": pack(response.body),
             "pages": response.pages,
         }
         lost = [row.row for row in response.set_aside if not row.is_stored]
@@ -326,10 +326,10 @@ def _state(connection: Connection, character_id: int, route: str) -> RouteState 
 
 
 def _body(connection: Connection, character_id: int, route: str) -> Any:
-    text = connection.execute(
+    packed = connection.execute(
         sa.select(documents.c.body_json).where(documents.c.character_id == character_id, documents.c.route == route)
     ).scalar_one_or_none()
-    return None if text is None else exact_json.loads(text)
+    return None if packed is None else unpack(packed)
 
 
 _OWNER = sa.select(characters.c.owner_hash).where(characters.c.character_id == sa.bindparam("of_character"))

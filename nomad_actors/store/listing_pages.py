@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from .. import exact_json
 from ..clock import Clock
 from .database import Database
+from .packed_body import pack, unpack
 from .schema import characters, listing_pages, sync_state
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class HeldListing:
             .order_by(listing_pages.c.page)
         )
         with self._database.read() as connection:
-            return [exact_json.loads(text) for text in connection.execute(query).scalars()]
+            return [unpack(packed) for packed in connection.execute(query).scalars()]
 
     def add(self, number: int, response: EsiResponse) -> ListingPage | None:
         """Hold a response and return it; return None, and hold nothing, if another job has begun another set.
@@ -100,7 +100,7 @@ class HeldListing:
         Raises `Unavailable`.
         """
         # Serialised before the transaction, which must be short.
-        body_json = exact_json.dumps(response.body, allow_nan=True)
+        body_json = pack(response.body, allow_nan=True)
         added = ListingPage(
             number,
             response.etag,

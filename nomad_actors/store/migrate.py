@@ -22,6 +22,7 @@ from ..errors import Unusable
 from ..processes.private_files import make_directory, make_file
 from ..version import __version__
 from .schema import REVISION
+from .views import create_views, drop_views
 
 # Alembic is imported only for a migration: the import is slow, and a database with the current schema does not need it.
 if TYPE_CHECKING:
@@ -122,7 +123,9 @@ def _upgrade(connection: Connection, found: str | None) -> None:
         )
     config = _config()
     config.attributes["connection"] = connection
+    grants = drop_views(connection)
     command.upgrade(config, REVISION)
+    create_views(connection, grants)
 
 
 @contextmanager

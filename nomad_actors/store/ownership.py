@@ -76,6 +76,14 @@ def owner_hashes(database: Database, character_ids: Sequence[int]) -> dict[int, 
     return found
 
 
+def user_of(database: Database, character_id: int) -> int | None:
+    """Return the user of a character or of an archive, None if there is none; raises `Unavailable`."""
+    query = sa.select(characters.c.user_id).where(characters.c.character_id == character_id)
+    with database.read() as connection:
+        found: int | None = connection.execute(query).scalar()
+    return found
+
+
 def count_rows(database: Database, character_id: int) -> dict[str, int]:
     """Return how many rows each table has of a character, without tables that have none; raises `Unavailable`."""
     with database.read() as connection:

@@ -47,16 +47,20 @@ def answered_within(total_seconds: float = float("inf"), each_seconds: float | N
         _deadline_mono.reset(deadline)
 
 
-def connect_options(given: Mapping[str, str | tuple[str, ...]], wait_ms: int | None) -> dict[str, str | int]:
-    """Return the connection options in addition to those of the URL; `wait_ms` is how long a user waits."""
-    options: dict[str, str | int] = {name: value for name, value in KEEPALIVES.items() if name not in given}
-    if wait_ms is not None:
-        # The server's limits are shorter: its error says what took so long, and the connection stays usable.
-        server_ms = max(1, wait_ms * 2 // 3)
-        limits = f"-c statement_timeout={server_ms} -c lock_timeout={server_ms}"
-        own = given.get("options", "")
-        options["options"] = f"{own if isinstance(own, str) else ' '.join(own)} {limits}".strip()
-    return options
+def connect_options(given: Mapping[str, str | tuple[str, ...]]) -> dict[str, int | None]:
+    """Return the connection options in addition to those of the URL.
+
+    Nothing in them belongs to a session of the server: behind PgBouncer each transaction may use another one.
+    """
+    options: dict[str, int | None] = {name: value for name, value in KEEPALIVES.items() if name not in given}
+    return options | {"prepare_threshold": None}
+
+
+def time_limits(wait_ms: int) -> str:
+    """Return the SQL that limits the time of each statement of a transaction, for a user who waits `wait_ms`."""
+    # Less than the limit of the client: the server's error says what took so long, and the connection stays usable.
+    server_ms = max(1, wait_ms * 2 // 3)
+    return f"SET LOCAL statement_timeout = {server_ms}; SET LOCAL lock_timeout = {server_ms}"
 
 
 class Connection(psycopg.Connection[Any]):

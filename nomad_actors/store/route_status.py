@@ -7,7 +7,7 @@ whatever the page.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,20 +20,25 @@ from .invalid_rows import fit
 from .login_keys import ACTIVE
 from .logins import NEEDS_LOGIN
 from .ownership import SOLD
-from .schema import characters, set_aside_rows, sync_state
+from .schema import characters, logins, set_aside_rows, sync_state
+
+_DAY_MS = 86_400_000
 
 STATES = (ACTIVE, NEEDS_LOGIN, SOLD)
-#: The ranks of the list: the player must log in, a route needs attention, neither.
-_LOGIN, _ROUTES, _NOTHING = range(3)
+#: The ranks of the list: SSO rejects the login, which may still be saved; the player must log in; a route needs
+#: attention; nothing does.
+_DYING, _LOGIN, _ROUTES, _NOTHING = range(4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """When the routes are read, and before and since which times a route counts as late and as polled."""
+    """When the routes are read, and before and since which times a route counts as late and as subscribed."""
 
     now_ms: int
     late_before_ms: int
-    asked_since_ms: int
+    subscribed_since_ms: int
+    #: How often each route is requested (ms): what is overdue is compared with it.
+    intervals_ms: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +64,11 @@ class CharacterStatus:
     offline_since_ms: int | None
     #: Its rank in the list, the first part of the cursor.
     rank: int
+    #: How often SSO rejected a login that is still active, and when last.
+    strikes: int = 0
+    last_strike_ms: int | None = None
     routes: int = 0
-    #: Polled routes whose refresh is overdue.
+    #: Subscribed routes whose refresh is overdue.
     late: int = 0
     #: Routes whose last attempts failed, and those that ESI refuses now.
     failing: int = 0
@@ -69,8 +77,13 @@ class CharacterStatus:
     set_aside: int = 0
     synced_ms: int | None = None
     next_due_ms: int | None = None
-    #: The time of the oldest data that is polled.
-    oldest_data_ms: int | None = None
+    #: Of the late routes the one that is overdue for most of its own intervals, and since when it was due.
+    overdue_route: str | None = None
+    overdue_since_ms: int | None = None
+    #: Of the failing routes the one that failed most often in a row, how often, and its last error.
+    failed_route: str | None = None
+    failures: int = 0
+    error: str | None = None
 
     @property
     def needs_attention(self) -> bool:
@@ -124,7 +137,9 @@ def read_characters(
     """
     # IN and not EXISTS: that one would visit every route in the order of an index, which takes SQLite thrice as long.
     troubled = characters.c.character_id.in_(_troubled(moment))
+    dying = characters.c.character_id.in_(sa.select(logins.c.character_id).where(logins.c.strikes > 0))
     rank = sa.case(
+        (sa.and_(characters.c.state == ACTIVE, dying), _DYING),
         (characters.c.state == NEEDS_LOGIN, _LOGIN),
         (sa.and_(characters.c.state == ACTIVE, troubled), _ROUTES),
         else_=_NOTHING,
@@ -167,11 +182,28 @@ def read_character(
     return (found[character_id], routes) if character_id in found else None
 
 
+def read_subscribed(database: Database, moment: Moment, character_ids: Sequence[int] | None) -> list[tuple[int, str]]:
+    """Return the subscribed routes of active characters, of these or of all, as character and route, sorted by route.
+
+    Raises `Unavailable`.
+    """
+    query = (
+        sa.select(sync_state.c.character_id, sync_state.c.route)
+        .join(characters, characters.c.character_id == sync_state.c.character_id)
+        .where(characters.c.state == ACTIVE, sync_state.c.asked_ms >= moment.subscribed_since_ms)
+        .order_by(sync_state.c.route, sync_state.c.character_id)
+    )
+    if character_ids is not None:
+        query = query.where(sync_state.c.character_id.in_(character_ids))
+    with database.read() as connection:
+        return [(character_id, route) for character_id, route in connection.execute(query)]
+
+
 def count_late(database: Database, moment: Moment, scopes: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Return how many characters have each route late, by route; `scopes` are those that each route needs.
 
-    Not late is what is not polled: characters that need a login or lack a scope, routes that nobody requests. Raises
-    `Unavailable`.
+    Not late is what is not subscribed: characters that need a login or lack a scope, routes that nobody requests.
+    Raises `Unavailable`.
     """
     # JSON has no equality in PostgreSQL. Few sets of scopes exist, so few rows are returned.
     granted = sa.cast(characters.c.scopes, sa.Text)
@@ -218,8 +250,15 @@ def _read_page(
     """Return the characters with these ids, and their ranks, with the numbers of their routes."""
     names = ("character_id", "user_id", "name", "state", "state_reason", "state_changed_ms", "scopes")
     columns = [characters.c[name] for name in (*names, "offline_since_ms")]
+    is_active = characters.c.state == ACTIVE
+    struck = (
+        sa.case((is_active, sa.func.coalesce(logins.c.strikes, 0)), else_=0).label("strikes"),
+        sa.case((is_active, logins.c.last_strike_ms)).label("last_strike_ms"),
+    )
     found = connection.execute(
-        sa.select(*columns).where(characters.c.character_id.in_(ranks), fit(database, *columns))
+        sa.select(*columns, *struck)
+        .outerjoin(logins, logins.c.character_id == characters.c.character_id)
+        .where(characters.c.character_id.in_(ranks), fit(database, *columns))
     ).all()
     counted = sa.select(
         sync_state.c.character_id,
@@ -230,22 +269,55 @@ def _read_page(
         sa.cast(sa.func.sum(sync_state.c.set_aside), sa.BigInteger).label("set_aside"),
         sa.func.max(sync_state.c.synced_ms).label("synced_ms"),
         sa.func.min(sync_state.c.next_due_ms).label("next_due_ms"),
-        sa.func.min(sa.case((sync_state.c.asked_ms >= moment.asked_since_ms, sync_state.c.as_of_ms))).label(
-            "oldest_data_ms"
-        ),
     ).where(sync_state.c.character_id.in_(ranks))
-    numbers = {
-        row.character_id: {name: value for name, value in row._mapping.items() if name != "character_id"}
-        for row in connection.execute(counted.group_by(sync_state.c.character_id))
-    }
+    numbers: defaultdict[int, dict[str, Any]] = defaultdict(dict)
+    for query in (
+        counted.group_by(sync_state.c.character_id),
+        _most_overdue(moment, ranks),
+        _failing_most(ranks),
+    ):
+        for row in connection.execute(query):
+            numbers[row.character_id] |= {name: value for name, value in row._mapping.items() if name != "character_id"}
     return {
         row.character_id: CharacterStatus(
             **{**row._mapping, "scopes": frozenset(row.scopes)},
             rank=ranks[row.character_id],
-            **numbers.get(row.character_id, {}),
+            **numbers[row.character_id],
         )
         for row in found
     }
+
+
+def _most_overdue(moment: Moment, ranks: Mapping[int, int]) -> sa.Select[Any]:
+    """Return the late route of each character that is overdue for most of its own intervals."""
+    interval_ms = sa.case(moment.intervals_ms, value=sync_state.c.route, else_=_DAY_MS)
+    overdue = (moment.now_ms - sync_state.c.next_due_ms) * 1.0 / interval_ms
+    columns = (sync_state.c.route.label("overdue_route"), sync_state.c.next_due_ms.label("overdue_since_ms"))
+    return _first_of_each(columns, overdue, _is_late(moment), ranks)
+
+
+def _failing_most(ranks: Mapping[int, int]) -> sa.Select[Any]:
+    """Return the route of each character that failed most often in a row."""
+    columns = (sync_state.c.route.label("failed_route"), sync_state.c.failures, sync_state.c.error)
+    return _first_of_each(columns, sync_state.c.failures, _is_failing(), ranks)
+
+
+def _first_of_each(
+    columns: Sequence[sa.ColumnElement[Any]],
+    largest: sa.ColumnElement[Any],
+    condition: sa.ColumnElement[bool],
+    ranks: Mapping[int, int],
+) -> sa.Select[Any]:
+    """Return the row of each character whose `largest` is the largest one."""
+    position = sa.func.row_number().over(
+        partition_by=sync_state.c.character_id, order_by=(largest.desc(), sync_state.c.route)
+    )
+    rows = (
+        sa.select(sync_state.c.character_id, *columns, position.label("position"))
+        .where(sync_state.c.character_id.in_(ranks), condition)
+        .subquery()
+    )
+    return sa.select(*(each for each in rows.c if each.name != "position")).where(rows.c.position == 1)
 
 
 def _matches(chosen: CharacterFilter) -> sa.ColumnElement[bool]:
@@ -265,7 +337,7 @@ def _troubled(moment: Moment) -> sa.CompoundSelect[Any]:
     """Return the characters with a route that failed, is late, or whose document has rows that were set aside."""
     character_id, rows = sync_state.c.character_id, set_aside_rows.c
     # Parts, because each can use an index of its own. A refused route has failed too.
-    failing = sa.select(character_id).where(sync_state.c.error.is_not(None), sync_state.c.failures > 0)
+    failing = sa.select(character_id).where(_is_failing())
     late = sa.select(character_id).where(_is_late(moment))
     incomplete = (
         sa.select(character_id)
@@ -275,8 +347,14 @@ def _troubled(moment: Moment) -> sa.CompoundSelect[Any]:
     return sa.union_all(failing, late, incomplete)
 
 
+def _is_failing() -> sa.ColumnElement[bool]:
+    return sa.and_(sync_state.c.error.is_not(None), sync_state.c.failures > 0)
+
+
 def _is_late(moment: Moment) -> sa.ColumnElement[bool]:
-    return sa.and_(sync_state.c.next_due_ms < moment.late_before_ms, sync_state.c.asked_ms >= moment.asked_since_ms)
+    return sa.and_(
+        sync_state.c.next_due_ms < moment.late_before_ms, sync_state.c.asked_ms >= moment.subscribed_since_ms
+    )
 
 
 def _is_refused(now_ms: int) -> sa.ColumnElement[bool]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -108,8 +109,8 @@ documents = Table(
     metadata,
     _character(),
     Column("route", String(200), primary_key=True),
-    # JSON, serialised before the transaction.
-    Column("body_json", Text, nullable=False),
+    # JSON, compressed if it is long (packed_body.py).
+    Column("body_json", LargeBinary, nullable=False),
     Column("pages", BigInteger, nullable=False),
 )
 
@@ -181,7 +182,7 @@ listing_pages = Table(
     Column("route", String(200), primary_key=True),
     # In the order of the requests, from 1.
     Column("page", BigInteger, primary_key=True, autoincrement=False),
-    Column("body_json", Text, nullable=False),
+    Column("body_json", LargeBinary, nullable=False),
     Column("etag", Text),
     Column("last_modified", Text),
     # X-Pages of this response.
@@ -209,7 +210,7 @@ wallet_journal = Table(
     Column("tax", Isk),
     Column("tax_receiver_id", BigInteger),
     Column("extra", _Object),
-    Index(None, "character_id", "date_ms"),
+    Index(None, "character_id", "date_ms", "id"),
 )
 
 #: One purchase or sale; `journal_ref_id` is the id of its row in the journal.
@@ -228,7 +229,7 @@ wallet_transactions = Table(
     Column("type_id", BigInteger, nullable=False),
     Column("unit_price", Isk, nullable=False),
     Column("extra", _Object),
-    Index(None, "character_id", "date_ms"),
+    Index(None, "character_id", "date_ms", "transaction_id"),
 )
 
 #: One market order as last seen.
@@ -259,6 +260,7 @@ market_orders = Table(
     Column("min_volume", BigInteger),
     Column("escrow", Isk),
     Column("extra", _Object),
+    Index(None, "character_id", "issued_ms", "order_id"),
 )
 
 #: One change of a market order: placed, changed, partly_filled, filled, cancelled, expired, closed, reopened.
@@ -275,6 +277,7 @@ order_events = Table(
     # What changed: {"price": [old, new], …}
     Column("changes", _Object),
     Index(None, "character_id", "order_id"),
+    Index(None, "character_id", "at_ms", "event_id"),
 )
 
 #: One industry job as last seen; ESI shows 90 days.
@@ -309,6 +312,7 @@ industry_jobs = Table(
     Column("product_type_id", BigInteger),
     Column("successful_runs", BigInteger),
     Column("extra", _Object),
+    Index(None, "character_id", "start_ms", "job_id"),
 )
 
 #: One change of an industry job's status; `old_status` is null when it was first seen.
@@ -324,6 +328,7 @@ industry_job_events = Table(
     Column("inferred", Boolean, nullable=False),
     *_source(),
     Index(None, "character_id", "job_id"),
+    Index(None, "character_id", "at_ms", "event_id"),
 )
 
 #: One skill of a character as last seen.
@@ -351,7 +356,7 @@ skill_events = Table(
     Column("trained_level", BigInteger, nullable=False),
     Column("inferred", Boolean, nullable=False),
     *_source(),
-    Index(None, "character_id", "at_ms"),
+    Index(None, "character_id", "at_ms", "event_id"),
 )
 
 #: A character's skillpoints each time they changed.

@@ -108,10 +108,11 @@ def make_app(
     settings: Settings | None = None,
     clock: Clock | None = None,
     connection_class: type[redis.Connection] = redis.Connection,
+    database_url: str = "",
 ) -> AdminApp:
-    """Return an application with its queues in the Redis at `url` and its database in `directory`."""
+    """Return an application with its queues in the Redis at `url`; without an URL its database is in `directory`."""
     gate.clear()
-    url_of_database = SecretUrl(put_database(directory / "database" / "nomad.db"))
+    url_of_database = SecretUrl(database_url or put_database(directory / "database" / "nomad.db"))
     settings = replace(
         settings or Settings(),
         redis_url=SecretUrl(url),

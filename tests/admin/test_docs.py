@@ -185,7 +185,7 @@ def test_an_undeclared_parameter_is_an_error_at_import() -> None:
         """Show a queue."""
 
     with pytest.raises(
-        TypeError, match="'queue', which is not a query or a body, and not annotated with InPath or InHeader"
+        TypeError, match="'queue', which is not a query or a body, and not annotated with InPath, InHeader or InAccept"
     ):
         declared(Alive)(view)
 

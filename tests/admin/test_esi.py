@@ -121,7 +121,7 @@ def test_each_route_of_a_character_says_why_it_is_stale(operator: FlaskClient, a
     assert all(each["isStale"] is (each["whyStale"] is not None) for each in found["endpoints"])
     wallet = by_endpoint[WALLET]
     assert (wallet["requestId"], wallet["refusals"], wallet["isSubscribed"]) == ("abc", 1, True)
-    assert wallet["whyStale"].startswith("ESI refuses it, so nothing is sent until")
+    assert wallet["whyStale"].startswith("nothing is sent until")
     assert wallet["whyStale"].endswith(": ESI answered 403")
     assert by_endpoint[NOTIFICATIONS]["whyStale"].startswith("the login lacks the scope")
     public = "/characters/{character_id}"

@@ -111,17 +111,35 @@ def test_the_list_begins_with_what_needs_attention(
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["ID", str(dead), str(refused)], result.output
     assert "the password was changed" in lines[1]
+    assert lines[2].endswith("wallet: 403"), lines[2]
     assert lines[-1] == "2 more: --limit, --state, --user-id or --name selects."
     listed = nomad_json("characters")
     assert listed["total"] == 5
     by_id = {each["characterId"]: each for each in listed["characters"]}
     assert by_id[-1]["state"] == "sold"
-    assert by_id[good]["oldestDataMs"] == store.documents.state(good, WALLET.name).as_of_ms  # type: ignore[union-attr]
     assert (by_id[refused]["refused"], by_id[refused]["failing"], by_id[good]["refused"]) == (1, 1, 0)
     assert [each["characterId"] for each in nomad_json("characters", "--state", "sold")["characters"]] == [-1]
-    assert "2h ago" in nomad("characters", "--name", str(good)).stdout
     wrong = nomad("characters", "--state", "dead")
     assert (wrong.exit_code, "allowed: active, needs_login, sold" in wrong.stderr) == (2, True)
+
+
+def test_a_dying_login_is_first_and_what_is_overdue_is_named(
+    nomad: Nomad, nomad_json: Callable[..., Any], store: Store, logged_in: Callable[..., int]
+) -> None:
+    late, dead, dying = (logged_in(number) for number in range(3))
+    assert store.logins.require_login(dead, 1, reason="the password was changed")
+    assert store.logins.strike(dying, 1)
+    for route, age_ms in ((WALLET, 2 * 3_600_000 + 5_000), (ITSELF, 10 * 3_600_000)):
+        store.documents.save_requested(late, route.name, due_ms=now_ms() - age_ms)
+    lines = nomad("characters").stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [str(dying), str(dead), str(late)]
+    assert "SSO rejected its login 1 time, last at" in lines[1]
+    assert " dying " in lines[1]
+    # Twelve of its intervals, against less than half of one.
+    assert " wallet 2h " in lines[3]
+    assert "wallet is due since" in lines[3]
+    listed = nomad_json("characters")["characters"]
+    assert (listed[0]["state"], listed[2]["overdueEndpoint"]) == ("active", WALLET.name)
 
 
 def test_one_character_is_shown_with_the_truth_about_each_route(
@@ -152,7 +170,7 @@ def test_one_character_is_shown_with_the_truth_about_each_route(
 def test_refusals_are_listed_and_cleared_for_all_routes_or_one(
     nomad: Nomad, nomad_json: Callable[..., Any], store: Store, logged_in: Callable[..., int]
 ) -> None:
-    assert nomad("characters", "refusals").output == "ESI refuses no route.\n"
+    assert nomad("characters", "refusals").output == "No route is refused.\n"
     character_id = logged_in()
     for route in (WALLET, SHIP):
         store.documents.save_failure(character_id, route.name, error="403", refused_until_ms=now_ms() + DAY_MS)
@@ -166,7 +184,7 @@ def test_refusals_are_listed_and_cleared_for_all_routes_or_one(
     assert nomad("characters", "clear-refusals", str(character_id), "--route", "/no/such").exit_code == 2
 
 
-def test_a_refresh_asks_for_the_routes_that_are_kept_current(
+def test_a_refresh_is_of_the_subscribed_routes(
     nomad: Nomad,
     nomad_json: Callable[..., Any],
     store: Store,
@@ -175,21 +193,49 @@ def test_a_refresh_asks_for_the_routes_that_are_kept_current(
     access: QueueAccess,
 ) -> None:
     character_id = logged_in()
-    assert "No route of character" in nomad("characters", "refresh", str(character_id)).stdout
+    assert "No route of 1 character is subscribed" in nomad("characters", "refresh", str(character_id)).stdout
     for route in (WALLET, SHIP):
         answered(store, cache, character_id, route)
     store.documents.save_failure(character_id, ITSELF.name, error="never requested")
     jobs = [access.queues.get_queue("esi-refresh").get(each) for each in refreshed(nomad_json, character_id)]
     assert {job.data["endpoint"] for job in jobs if job} == {WALLET.name, SHIP.name}
     assert all(job and job.data["skip_cache"] and job.data["character_id"] == character_id for job in jobs)
+    # Only what is asked for explicitly leaves the ETag out: it is for users, and to repair a wrong copy.
+    assert {job.data["requested_by"] for job in jobs if job} == {"operator"}
+    full = [access.queues.get_queue("esi-refresh").get(each) for each in refreshed(nomad_json, character_id, "--full")]
+    assert {job.data["requested_by"] for job in full if job} == {"user"}
     store.logins.require_login(character_id, 1, reason="dead")
     assert nomad("characters", "refresh", str(character_id)).exit_code == 4
     assert nomad("characters", "refresh", "5").exit_code == 3
 
 
-def refreshed(nomad_json: Callable[..., Any], character_id: int) -> list[str]:
-    found: list[str] = nomad_json("characters", "refresh", str(character_id))["jobs"]
+def refreshed(nomad_json: Callable[..., Any], *arguments: object) -> list[str]:
+    found: list[str] = nomad_json("characters", "refresh", *map(str, arguments))["jobs"]
     return found
+
+
+def test_groups_of_all_characters_are_refreshed_spread_over_time(
+    nomad: Nomad,
+    nomad_json: Callable[..., Any],
+    store: Store,
+    cache: EsiCache,
+    logged_in: Callable[..., int],
+    access: QueueAccess,
+) -> None:
+    first, dead, second = (logged_in(number) for number in range(3))
+    assert store.logins.require_login(dead, 1, reason="dead")
+    answered(store, cache, first, WALLET)
+    queue = access.queues.get_queue("esi-refresh")
+    jobs = [queue.get(each) for each in refreshed(nomad_json, "--all", "-g", "CHARACTER_SKILLS", "--spread", "1h")]
+    assert {job.data["character_id"] for job in jobs if job} == {first, second}
+    assert sorted(job.opts.delay_ms for job in jobs if job) == [number * 600_000 for number in range(6)]
+    # Without a group: what is subscribed.
+    assert [job.data["endpoint"] for job in map(queue.get, refreshed(nomad_json, "--all")) if job] == [WALLET.name]
+    assert len(refreshed(nomad_json, first, second, "-g", "CHARACTER_SKILLS")) == 6
+    for wrong in ((), (str(first), "--all"), ("--all", "-g", "SKILLS"), ("--all", "--spread", "2d")):
+        assert nomad("characters", "refresh", *wrong).exit_code == 2
+    shown = nomad("characters", "refresh", "--all", "-g", "CHARACTER_WALLET").stdout
+    assert shown.endswith("added for 2 characters, spread over 1h. See them: nomad jobs esi-refresh\n")
 
 
 def test_a_removal_leaves_nothing_of_the_character_and_everything_of_others(

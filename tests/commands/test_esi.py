@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import redis
@@ -13,7 +14,7 @@ import redis
 from nomad_actors.clock import SystemClock
 from nomad_actors.esi import ROUTES, NotSent
 from nomad_actors.esi.limits import Limiter, Outcome, outcome_of
-from nomad_actors.esi.limits.brakes import down, sso_refuses_us
+from nomad_actors.esi.limits.brakes import Brake, BrakeKind, down, failing, rejected, sso_refuses_us
 from tests.support.databases import put_database
 
 
@@ -36,12 +37,20 @@ def test_brakes_the_error_limit_and_buckets_without_room_are_shown(redis_url: st
         except NotSent:
             break
     limiter.brake(down("ESI answered 503 for /status"))
+    limiter.brake(replace(failing(orders.name), for_ms=0))
+    limiter.brake(rejected(7, "ESI answered 401"))
+    limiter.brake(Brake(name="bucket:char-wallet:app:7", kind=BrakeKind.RATE_LIMIT, reason="429", for_ms=60_000))
     text = shown(redis_url).stdout
-    for expected in ("63", "ESI answered 503 for /status", "then one probe", "char-notification:app:7"):
+    for expected in (
+        *("63", "ESI answered 503 for /status", "s, then one probe", "char-notification:app:7", "probing for "),
+        *("rate group char-wallet of character 7 ", "this route of every character ", "requests with its token "),
+    ):
         assert expected in text, text
     state = json.loads(shown(redis_url, "--json").stdout)
     assert state["errorsRemaining"] == 63
-    assert [(brake["name"], brake["kind"], brake["probes"]) for brake in state["brakes"]] == [("esi", "down", True)]
+    first, *others = state["brakes"]
+    assert (first["name"], first["kind"], first["probes"], first["isProbing"]) == ("esi", "down", True, False)
+    assert {brake["name"] for brake in others if brake["isProbing"]} == {f"route:{orders.name}"}
     assert [bucket["name"] for bucket in state["starving"]] == ["char-notification:app:7"]
 
 

@@ -20,6 +20,7 @@ from nomad_actors.store.database import Database
 from .conftest import Nomad
 
 SECRET = "s3cret-refresh-token"
+NOTHING = " Nothing is fetched until somebody requests it: nomad characters refresh --group."
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_logins_are_saved_whatever_the_form_of_the_file(
 ) -> None:
     text = before + form(entry(1), entry(2, name='Zoë, the "2nd"', owner_hash="", scopes=[]))
     code, output, errors = imported(text)
-    assert (code, output, errors) == (0, "2 logins imported (0 replaced), 0 skipped.\n", "")
+    assert (code, output, errors) == (0, f"2 logins imported (0 replaced), 0 skipped.{NOTHING}\n", "")
     first, second = (store.logins.get(each) for each in (1, 2))
     assert first is not None
     assert second is not None
@@ -164,11 +165,11 @@ def test_known_characters_are_skipped_or_replaced_only_on_request(
     code, _, errors = imported(changed)
     assert (code, "1 character of the file logged in before" in errors) == (2, True)
     assert store.logins.character(2) is None
-    assert imported(changed, "--existing", "skip")[1] == "1 login imported (0 replaced), 1 skipped.\n"
+    assert imported(changed, "--existing", "skip")[1] == f"1 login imported (0 replaced), 1 skipped.{NOTHING}\n"
     assert (store.logins.get(1).user_id, store.logins.character(2) is not None) == (7, True)  # type: ignore[union-attr]
     # As after a crash: what is there is skipped.
     assert imported(changed, "--existing", "skip")[1] == "0 logins imported (0 replaced), 2 skipped.\n"
-    assert imported(changed, "--existing", "replace")[1] == "2 logins imported (2 replaced), 0 skipped.\n"
+    assert imported(changed, "--existing", "replace")[1] == f"2 logins imported (2 replaced), 0 skipped.{NOTHING}\n"
     assert store.logins.get(1).refresh_token == f"{SECRET}-new"  # type: ignore[union-attr]
     assert imported(changed, "--existing", "both")[0] == 2
 
@@ -183,7 +184,7 @@ def test_another_owner_gets_nothing_of_the_first(imported: Callable[..., tuple[i
 
 def test_a_dry_run_checks_and_saves_nothing(imported: Callable[..., tuple[int, str, str]], store: Store) -> None:
     code, output, _ = imported(as_csv(entry(1)), "--dry-run", "--json")
-    result = {"dryRun": True, "imported": 1, "replaced": 0, "skipped": 0, "handedOver": 0}
+    result = {"dryRun": True, "imported": 1, "replaced": 0, "skipped": 0, "handedOver": 0, "jobs": 0}
     assert (code, json.loads(output)) == (0, result)
     assert store.logins.characters() == []
 
@@ -209,3 +210,25 @@ def test_a_file_that_cannot_be_read_is_named(nomad: Nomad, tmp_path: Path) -> No
     assert (missing.exit_code, "No such file or directory" in missing.stderr) == (2, True)
     assert nomad("characters", "import", str(tmp_path)).exit_code == 2
     assert nomad("characters", "import", "a\x00b").exit_code == 2
+
+
+def test_imported_characters_are_refreshed_on_request_spread_over_time(
+    imported: Callable[..., tuple[int, str, str]], access: QueueAccess
+) -> None:
+    text = as_lines(entry(90000001), entry(90000002), entry(90000003, scopes=[]))
+    code, _, errors = imported(text, "--refresh", "CHARACTER_WALET")
+    assert (code, "did you mean CHARACTER_WALLET" in errors) == (2, True)
+    wallet = ["--refresh", "CHARACTER_WALLET"]
+    code, _, errors = imported(text, *wallet, "--spread", "25h")
+    assert (code, "allowed: up to 24h" in errors) == (2, True)
+    assert imported(text, *wallet, "--dry-run")[1] == "3 logins would be imported (0 replaced), 0 skipped.\n"
+    code, output, _ = imported(text, *wallet, "--spread", "2h")
+    # The scopes of two characters allow three of the group's routes.
+    assert (code, output) == (0, "3 logins imported (0 replaced), 0 skipped. 6 refresh jobs added.\n")
+    queue = access.queues.get_queue("esi-refresh")
+    jobs = [*queue.jobs("delayed"), *queue.jobs("waiting")]
+    assert {(job.data["character_id"], job.data["requested_by"]) for job in jobs} == {
+        (90000001, "operator"),
+        (90000002, "operator"),
+    }
+    assert sorted(job.opts.delay_ms for job in jobs) == [number * 1_200_000 for number in range(6)]

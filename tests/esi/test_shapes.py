@@ -15,6 +15,8 @@ from nomad_actors.esi.shapes import SHAPES
 FACTS = json.loads((Path(__file__).parent.parent / "sandbox" / "esi_facts.json").read_text(encoding="utf-8"))
 WORDS = {
     checks.integer: "integer",
+    checks.natural: "integer",
+    checks.isk: "number",
     checks.number: "number",
     checks.flag: "boolean",
     checks.text: "string",
@@ -64,6 +66,7 @@ def test_every_shape_is_of_a_route() -> None:
             [0, -1, 2**63 - 1, -(2**63)],
             [2**63, -(2**63) - 1, True, 1.0, "1", None, [], float("nan"), 10**4000],
         ),
+        (checks.natural, [0, 2**62 - 1], [-1, 2**62, 2**63, True, 1.0, None]),
         (
             checks.number,
             [0, -0.01, 1e308, 2**70],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from nomad_actors import exact_json
 from nomad_actors.esi import ROUTES, Copy, EsiClient, EsiResponse, EsiUnavailable, Route
 from nomad_actors.esi.checks import ListOf, ObjectOf
 from nomad_actors.esi.response import parse
@@ -52,8 +53,7 @@ def test_what_somebody_typed_costs_no_row(route: Route) -> None:
         found = sifted(route, response([strange]))
         assert [row.is_stored for row in found.set_aside] == [True]
         assert found.set_aside[0].row is strange
-        assert "\N{REPLACEMENT CHARACTER}" in json.dumps(found.body, ensure_ascii=False)
-        json.dumps(found.body, ensure_ascii=False).encode()
+        assert "\\ufffd" in exact_json.dumps(found.body)
         assert each(route)(found.body[0]) is None
 
 
@@ -70,9 +70,11 @@ def test_random_rubbish_between_good_rows_costs_none_of_them(route: Route, seed:
         body.append(row)
     found = sifted(route, response(body))
     assert all(row in found.body for row in good)
-    assert len(found.body) + sum(not row.is_stored for row in found.set_aside) == len(body)
+    # Rows of lists inside of a row cost that one nothing.
+    whole = [row for row in found.set_aside if not row.is_stored and not row.reason.startswith("a row of ")]
+    assert len(found.body) + len(whole) == len(body)
     # What is kept is JSON for every reader.
-    json.dumps(found.body, allow_nan=False, ensure_ascii=False).encode()
+    exact_json.dumps(found.body).encode()
 
 
 @pytest.mark.parametrize("route", LISTS, ids=lambda route: route.dataset)
@@ -81,6 +83,76 @@ def test_a_list_without_any_good_row_is_a_changed_api(route: Route) -> None:
         sifted(route, response([None, {"id": None}]))
     assert (failed.value.status, failed.value.request_id) == (200, "r1")
     assert sifted(route, response([])).body == []
+
+
+def lists_in(check: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the path and the check of each list inside of a row."""
+    if isinstance(check, ListOf):
+        yield path, check
+        yield from lists_in(check.each, path)
+    if isinstance(check, ObjectOf):
+        for name, inner in {**check.required, **check.optional}.items():
+            yield from lists_in(inner, (*path, name))
+
+
+NESTED = [
+    (route, path, found)
+    for route in ROUTES.values()
+    for path, found in lists_in(each(route) if isinstance(route.shape, ListOf) else route.shape)
+]
+
+
+def with_rows(route: Route, path: tuple[str, ...], rows: list[Any]) -> Any:
+    """Return a body of the route whose list at `path` has these rows."""
+    is_list = isinstance(route.shape, ListOf)
+    body = row_of(each(route) if is_list else route.shape, 1)
+    parent = body
+    for name in path[:-1]:
+        parent = parent[name][0] if isinstance(parent[name], list) else parent[name]
+    parent[path[-1]] = rows
+    return [body] if is_list else body
+
+
+@pytest.mark.parametrize(("route", "path", "check"), NESTED, ids=lambda value: getattr(value, "dataset", None))
+def test_a_bad_row_of_a_list_inside_costs_nothing_else(
+    scripted_esi: EsiClient, scripted: Scripted, route: Route, path: tuple[str, ...], check: ListOf
+) -> None:
+    good = [row_of(check.each, number) for number in (1, 2)]
+    bad_ones = [None, "text", {"id": 1}, 1.5, True]
+    if isinstance(check.each, ObjectOf):
+        name = next(iter(check.each.required or check.each.optional))
+        bad_ones += [good[0] | {name: value} for value in (float("nan"), 2**63, [1], {})]
+    for bad in filter(check.each, bad_ones):
+        scripted.reply_with(route.path(7), Reply(body=with_rows(route, path, [good[0], bad, good[1]])))
+        received = scripted_esi.get(route, character_id=7, access_token=None)
+        found = sifted(route, received)
+        assert found.body == with_rows(route, path, good), repr(bad)
+        (row,) = found.set_aside
+        assert (row.reason.startswith(f"a row of {'.'.join(path)} "), row.is_stored) == (True, False)
+        # A single bad row says nothing about the others; two are a change of ESI's.
+        assert sifted(route, response(with_rows(route, path, [bad]))).body == with_rows(route, path, [])
+        with pytest.raises(EsiUnavailable, match=f"none of the 2 rows in {'.'.join(path)} can be stored"):
+            sifted(route, response(with_rows(route, path, [bad, bad])))
+
+
+def test_the_lists_inside_are_known() -> None:
+    assert {(route.dataset, ".".join(path)) for route, path, _ in NESTED} == {
+        ("clones", "jump_clones"),
+        ("clones", "jump_clones.implants"),
+        ("skills", "skills"),
+        ("mail", "labels"),
+        ("mail", "recipients"),
+        ("mail_labels", "labels"),
+    }
+
+
+def test_a_strange_text_beside_a_bad_row_of_a_list_inside() -> None:
+    mail = ROUTES["/characters/{character_id}/mail"]
+    good = row_of(each(mail), 1)
+    strange = good | {"subject": "NUL \0", "recipients": [{"recipient_id": 1}, *good["recipients"]]}
+    found = sifted(mail, response([strange]))
+    assert found.body == [good | {"subject": "NUL \N{REPLACEMENT CHARACTER}"}]
+    assert [(row.is_stored, row.row is strange) for row in found.set_aside] == [(False, False), (True, True)]
 
 
 @pytest.mark.parametrize("route", OBJECTS, ids=lambda route: route.dataset)
@@ -127,7 +199,7 @@ def test_a_balance_that_is_no_number_is_refused(scripted_esi: EsiClient, scripte
     ],
 )
 def test_a_strange_value_does_not_make_the_whole_body_unreadable(sent: bytes) -> None:
-    good = json.dumps(row_of(each(JOURNAL), 1)).encode()
+    good = exact_json.dumps(row_of(each(JOURNAL), 1)).encode()
     found = sifted(JOURNAL, response(parse(b"\xef\xbb\xbf[" + good + b"," + sent + b"]")))
     assert found.body == [row_of(each(JOURNAL), 1)]
     assert len(found.set_aside) == 1

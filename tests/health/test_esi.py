@@ -14,7 +14,7 @@ from nomad_actors import thresholds
 from nomad_actors.app import App, create_app
 from nomad_actors.clock import ManualClock, SystemClock
 from nomad_actors.esi import ROUTES, NotSent
-from nomad_actors.esi.limits import BRAKE_KINDS, Outcome, brakes
+from nomad_actors.esi.limits import BrakeKind, Outcome, brakes
 from nomad_actors.esi.limits.keys import key
 from nomad_actors.esi.spec_check import SpecCheck
 from nomad_actors.findings import Finding
@@ -69,7 +69,7 @@ def add(app: App, *ids: int) -> None:
 
 def test_every_series_exists_from_the_start(app: App) -> None:
     assert found(app) == {}
-    assert {value(app, "nomad_esi_brake_seconds", kind=kind) for kind in BRAKE_KINDS} == {0}
+    assert {value(app, "nomad_esi_brake_seconds", kind=kind) for kind in BrakeKind} == {0}
     for group in ("char-wallet", "char-notification"):
         assert value(app, "nomad_esi_buckets_starving", group=group) == 0
         assert value(app, "nomad_esi_bucket_used_ratio", group=group) == 0
@@ -78,20 +78,6 @@ def test_every_series_exists_from_the_start(app: App) -> None:
         assert value(app, "nomad_esi_overdue_routes", dataset=route.dataset) == 0
         assert value(app, "nomad_esi_refusals", dataset=route.dataset) == 0
     assert (value(app, "nomad_logins_rejected"), value(app, "nomad_esi_drift")) == (0, None)
-
-
-def test_every_kind_of_brake_is_known() -> None:
-    made = [
-        brakes.down("x"),
-        brakes.failing("x"),
-        brakes.unchecked("x"),
-        brakes.rejected(1, "x"),
-        brakes.sso_down("x", retry_after_seconds=None),
-        brakes.sso_refuses_us("x"),
-        *(brakes.outcome_of(status, {}, limited="x", reason="x").brake for status in (420, 429, 503, 520)),
-    ]
-    # The scripts set this one.
-    assert {brake.kind for brake in made if brake} | {"downtime"} == set(BRAKE_KINDS)
 
 
 def test_a_brake_that_lasts(app: App) -> None:

@@ -54,7 +54,9 @@ def brake(name: str, *, probes: bool = True) -> BrakeState:
         kind="down",
         reason="it is down",
         since_ms=0,
+        stops="something",
         until_ms=NOW.now_ms,
+        is_probing=probes,
         strikes=1,
         probes=probes,
         stopped=0,
@@ -86,8 +88,11 @@ def test_a_current_route_has_no_reason_even_if_its_last_attempt_failed() -> None
         ({"synced_ms": None, "attempted_ms": None}, "not attempted yet"),
         (LATE | {"error": "SSO is down"}, "2026-10-31 23:00:00 UTC, did not succeed: SSO is down"),
         (LATE | {"error": "ESI answered 500", "failures": 3}, "did not succeed, 3 times in a row: ESI answered 500"),
-        ({"refused_until_ms": NOW.now_ms + HOUR_MS, "error": "403"}, "until 2026-11-01 01:00:00 UTC: 403"),
-        (LATE | {"asked_ms": NOW.asked_since_ms - 1}, "nobody has requested it for 30 days"),
+        (
+            {"refused_until_ms": NOW.now_ms + HOUR_MS, "error": "403"},
+            "until 2026-11-01 01:00:00 UTC, because of ESI's last answer: 403",
+        ),
+        (LATE | {"asked_ms": NOW.subscribed_since_ms - 1}, "nobody has requested it for 30 days"),
         (LATE | {"asked_ms": None}, "nobody has requested it for 30 days"),
     ],
 )
@@ -116,7 +121,7 @@ def test_the_login_comes_first(changed: dict[str, Any]) -> None:
 )
 def test_the_brake_that_stops_it(name: str) -> None:
     assert why(LATE, brake("character:77"), brake(name)) == (
-        f"brake {name} until 2026-11-01 00:00:00 UTC, then until a request succeeds: it is down"
+        f"brake {name} until a request succeeds, tried since 2026-11-01 00:00:00 UTC: it is down"
     )
     assert "then until" not in (why(LATE, brake(name, probes=False)) or "")
 

@@ -17,6 +17,7 @@ from sandbox.serve import SandboxServer
 
 JOURNAL = "/characters/{character_id}/wallet/journal"
 SKILLS = "/characters/{character_id}/skills"
+MAIL = "/characters/{character_id}/mail"
 SHIP = "/characters/{character_id}/ship"
 
 Refresh = Callable[[str], EsiRefreshResult]
@@ -95,7 +96,7 @@ def test_a_strange_reason_costs_no_money(
     [
         (JOURNAL, [{"id": 3}, None], "none of its 2 rows can be stored; the first: date, description, ref_type is"),
         (SKILLS, {"total_sp": 1}, "skills is missing"),
-        (SKILLS, {"total_sp": 1, "skills": [{"skill_id": 1}]}, "skills has a row that active_skill_level, "),
+        (SKILLS, {"total_sp": 1, "skills": [{"skill_id": 1}] * 2}, "the first: a row of skills active_skill_level, "),
         (SHIP, {"ship_item_id": "1", "ship_name": "x", "ship_type_id": 5}, "ship_item_id is a text and not an integer"),
         (SHIP, {"error": "Timeout"}, "is missing"),
     ],
@@ -131,3 +132,36 @@ def test_a_useless_body_replaces_nothing(
     renewed = services.store.documents.state(seeded["character_id"], route)
     assert renewed is not None
     assert (renewed.failures, renewed.error) == (0, None)
+
+
+def _skill(number: int, points: int = 250) -> dict[str, int]:
+    levels = {"active_skill_level": 1, "trained_skill_level": 1}
+    return {"skill_id": number, "skillpoints_in_skill": points, **levels}
+
+
+@pytest.mark.parametrize(
+    "bad", [{"skill_id": 2}, _skill(2, -(2**63)), _skill(2, 2**63 - 1), _skill(2) | {"skill_id": "2"}]
+)
+def test_one_bad_skill_costs_no_other_and_nothing_is_inferred(
+    services: Services, refresh: Refresh, sandbox: SandboxServer, rows: Rows, advance: Callable[[float], None], bad: Any
+) -> None:
+    _serve(sandbox, SKILLS, {"skills": [_skill(1), _skill(2), _skill(3)], "total_sp": 750})
+    refresh(SKILLS)
+    advance(3_600)
+    # The total says that the second skill is lost, but the list has a row that nobody can read.
+    _serve(sandbox, SKILLS, {"skills": [_skill(1, 500), bad, _skill(3)], "total_sp": 750})
+    result = refresh(SKILLS)
+    assert (result.outcome, result.rows_set_aside, result.events) == ("updated", 1, 1)
+    assert rows("SELECT skill_id, skillpoints FROM skill_levels ORDER BY skill_id") == [(1, 500), (2, 250), (3, 250)]
+    assert rows("SELECT skill_id, skillpoints_delta FROM skill_events") == [(1, 250)]
+    ((reason,),) = rows("SELECT reason FROM set_aside_rows")
+    assert reason.startswith("a row of skills ")
+
+
+def test_the_same_bad_recipient_of_two_mails(refresh: Refresh, sandbox: SandboxServer, rows: Rows) -> None:
+    recipients = [
+        {"recipient_id": "x", "recipient_type": "character"},
+        {"recipient_id": 5, "recipient_type": "character"},
+    ]
+    _serve(sandbox, MAIL, [{"mail_id": number, "recipients": recipients} for number in (1, 2)])
+    assert (refresh(MAIL).rows_set_aside, rows("SELECT count(*) FROM set_aside_rows")) == (2, [(1,)])

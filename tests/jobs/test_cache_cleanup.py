@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
+import sqlalchemy as sa
 
 from nomad_actors import queues
 from nomad_actors.app import App
@@ -16,6 +18,7 @@ from nomad_actors.esi import ROUTES, EsiResponse
 from nomad_actors.jobs import cleanup_cache
 from nomad_actors.jobs.cache_cleanup import CACHE_CLEANUP, CacheCleanupPayload, CacheCleanupResult, run
 from nomad_actors.jobs.services import Services
+from nomad_actors.store.schema import wallet_journal
 
 WALLET = ROUTES["/characters/{character_id}/wallet"]
 Clean = Callable[..., CacheCleanupResult]
@@ -126,3 +129,28 @@ def test_wrong_data_is_refused(app: App, data: dict[str, Any], message: str) -> 
     with pytest.raises(BadPayload, match=message):
         cleanup_cache(**data)
     assert queues.get_queue("cache-cleanup").counts()["waiting"] == 0
+
+
+@pytest.mark.parametrize(("days", "kept"), [(None, [0, 99, 101]), (100, [0, 99])])
+def test_the_daily_run_deletes_old_rows_of_the_database(
+    services: Services, clock: ManualClock, days: int | None, kept: list[int]
+) -> None:
+    services.store.logins.save(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="a token")
+    ages = [0, 99, 101]
+    entries = [_entry(age, clock.now_ms() - age * 86_400_000) for age in ages]
+    with services.store.database.write() as connection:
+        connection.execute(sa.insert(wallet_journal), entries)
+    services = replace(services, settings=replace(services.settings, keep_history_days=days))
+    for payload, rows in (
+        ({"dry_run": True, "then_lru": True}, 0),
+        ({}, 0),
+        ({"then_lru": True}, len(ages) - len(kept)),
+    ):
+        result = run(CACHE_CLEANUP.validate({"type": "expired"} | payload), services)
+        assert result.rows == rows
+    with services.store.database.read() as connection:
+        assert list(connection.execute(sa.select(wallet_journal.c.id)).scalars()) == kept
+
+
+def _entry(number: int, date_ms: int) -> dict[str, Any]:
+    return {"character_id": 1, "id": number, "date_ms": date_ms, "ref_type": "r", "description": "d"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -189,7 +190,9 @@ def test_a_refusal_is_remembered_and_asked_again_less_and_less_often(
         waits.append(state.next_due_ms - clock.now_ms())
         # Whoever asks meanwhile is told so, and nothing is sent.
         for asked_by in ("user", "schedule"):
-            with pytest.raises(PermanentError, match="nothing was sent; it is asked again after"):
+            with pytest.raises(
+                PermanentError, match=r"^nothing was sent for .* ESI answered 40[34].*; it is requested again after"
+            ):
                 refresh(WALLET, requested_by=asked_by, skip_cache=True)
         assert len(sandbox.requests(wallet_path(seeded))) == number
         advance(waits[-1] / 1000)
@@ -199,6 +202,23 @@ def test_a_refusal_is_remembered_and_asked_again_less_and_less_often(
     state = services.store.documents.state(seeded["character_id"], WALLET)
     assert state is not None
     assert (state.refusals, state.refused_until_ms, state.error) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"), [(500, {"error": "oops"}, "ESI cannot answer"), (200, None, "cannot be used for")]
+)
+def test_a_lasting_failure_is_not_called_a_refusal(
+    refresh: Refresh, sandbox: SandboxServer, advance: Advance, status: int, body: Any, expected: str
+) -> None:
+    sandbox.fail("/characters/*/wallet", status, times=20, body=body)
+    for _ in range(3):
+        with pytest.raises(EsiUnavailable):
+            refresh(WALLET)
+        advance(3600)
+    for match in (f"{expected} {re.escape(WALLET)}", "^nothing was sent for"):
+        with pytest.raises(PermanentError, match=match) as caught:
+            refresh(WALLET)
+        assert "refuse" not in str(caught.value)
 
 
 def test_a_new_login_asks_again_for_what_was_refused(

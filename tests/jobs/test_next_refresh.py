@@ -30,7 +30,7 @@ from nomad_actors.jobs.esi_refresh import (
 )
 from nomad_actors.jobs.services import Services
 from nomad_actors.queues.job import Job
-from nomad_actors.store import RouteState
+from nomad_actors.store import RouteState, schema
 from nomad_actors.store.documents import OwnerChanged
 from sandbox.serve import SandboxServer
 
@@ -359,6 +359,51 @@ def test_no_token_is_refreshed_for_a_request_that_a_brake_stops(
     assert sandbox.requests() == []
 
 
+@pytest.mark.parametrize("what", ["refused", "no response for a day"])
+def test_a_player_of_whom_online_says_nothing_any_more_is_not_taken_for_offline(
+    refresh: Refresh, sandbox: SandboxServer, advance: Advance, what: str
+) -> None:
+    offline = {"online": False, "last_login": LONG_AGO, "last_logout": LONG_AGO, "logins": 3}
+    sandbox.fail("/characters/*/online", 200, body=offline)
+    for route in (ONLINE, LOCATION):
+        refresh(route, requested_by="user")
+    assert 3_000 <= due_in_seconds(next_jobs(LOCATION)[0]) < 3_040
+    if what == "refused":
+        advance(3_600)
+        sandbox.fail("/characters/*/online", 403, body={"error": "Forbidden"})
+        with pytest.raises(PermanentError):
+            refresh(ONLINE, requested_by="schedule")
+    else:
+        advance(90_000)
+    refresh(LOCATION, requested_by="schedule")
+    assert 300 <= due_in_seconds(next_jobs(LOCATION)[0]) < 335
+
+
+@pytest.mark.parametrize("outcome", ["updated", "fresh", "skipped", "refused"])
+def test_the_next_job_has_the_user_that_the_character_has_now(
+    refresh: Refresh,
+    services: Services,
+    seeded: dict[str, Any],
+    sandbox: SandboxServer,
+    advance: Advance,
+    outcome: str,
+) -> None:
+    refresh(WALLET, requested_by="user")
+    login = services.store.logins.get(seeded["character_id"])
+    assert login is not None
+    services.store.logins.save(**(seeded | {"user_id": 77, "refresh_token": login.refresh_token}))
+    if outcome in ("updated", "refused"):
+        advance(700)
+    if outcome == "refused":
+        sandbox.fail("/characters/*/wallet", 403, body={"error": "Forbidden"})
+        with pytest.raises(PermanentError):
+            refresh(WALLET, requested_by="schedule")
+    else:
+        refresh(WALLET, requested_by="schedule", skip_cache=outcome == "skipped")
+    (job,) = next_jobs()
+    assert (job.data["user_id"], seeded["user_id"] != 77) == (77, True)
+
+
 def test_what_rests_while_the_player_is_offline_is_asked_at_a_tenth_and_at_once_when_the_player_is_back(
     refresh: Refresh, sandbox: SandboxServer, advance: Advance
 ) -> None:
@@ -389,11 +434,15 @@ def test_a_copy_that_is_wrong_is_repaired_by_asking_without_its_etag(
     refresh(ATTRIBUTES)
     right = services.store.documents.body(seeded["character_id"], ATTRIBUTES)
     with services.store.database.write() as connection:
-        connection.execute(sa.text("UPDATE documents SET body_json = '{}'"))
+        connection.execute(sa.update(schema.documents).values(body_json=b"{}"))
     advance(3_700)
     assert refresh(ATTRIBUTES).outcome == "not_modified"
-    advance(3_700)
-    assert refresh(ATTRIBUTES, skip_cache=True).outcome == "updated"
+    # Only a user's explicit request leaves the ETag out, which CCP wants.
+    assert refresh(ATTRIBUTES, skip_cache=True, requested_by="operator").outcome == "fresh"
+    advance(130)
+    assert refresh(ATTRIBUTES, skip_cache=True, requested_by="operator").outcome == "not_modified"
+    advance(130)
+    assert refresh(ATTRIBUTES, skip_cache=True, requested_by="user").outcome == "updated"
     assert services.store.documents.body(seeded["character_id"], ATTRIBUTES) == right
 
 

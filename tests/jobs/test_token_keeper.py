@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from nomad_actors import thresholds
 from nomad_actors.broker import PermanentError
 from nomad_actors.clock import ManualClock
 from nomad_actors.errors import Unavailable
@@ -24,7 +25,6 @@ from nomad_actors.esi.unsaved_tokens import UnsavedTokens
 from nomad_actors.jobs.services import Services
 from nomad_actors.jobs.token_keeper import (
     FLIGHT_SECONDS,
-    MASS_DEATH_COUNT,
     MAX_SAVE_SECONDS,
     STRIKE_GAP_MS,
     STRIKE_PAUSE_MS,
@@ -34,6 +34,7 @@ from nomad_actors.jobs.token_keeper import (
     uninterrupted,
 )
 from nomad_actors.store import ACTIVE, NEEDS_LOGIN, Login
+from nomad_actors.store.cipher import TokenCipher
 from sandbox.serve import SandboxServer
 
 LoginOf = Callable[[int], Login]
@@ -136,7 +137,7 @@ def test_a_login_rejected_again_after_ten_minutes_needs_the_player_and_stays_sto
 def test_while_many_logins_are_rejected_none_is_marked_dead_for_a_day(
     services: Services, advance: Advance, login_of: LoginOf
 ) -> None:
-    keeper, characters = TokenKeeper(services), range(1, MASS_DEATH_COUNT + 3)
+    keeper, characters = TokenKeeper(services), range(1, thresholds.ESI.rejected_logins + 3)
     for character_id in characters:
         services.store.logins.save(character_id=character_id, **DEAD)
         with pytest.raises(LoginInDoubt):
@@ -273,6 +274,28 @@ def test_a_token_of_another_character_never_replaces_the_right_one(
     assert keeper.get_token(seeded["character_id"]).refreshed
     assert login_of(seeded["character_id"]).refresh_token == sandbox.logins()[0]["refresh_token"]
     assert login_of(seeded["character_id"]).strikes == 0
+
+
+@pytest.mark.parametrize("name", ["unsaved", "doubtful"])
+def test_a_newer_token_whose_key_was_removed_is_skipped_with_one_warning(
+    services: Services,
+    seeded: dict[str, Any],
+    login_of: LoginOf,
+    advance: Advance,
+    caplog: pytest.LogCaptureFixture,
+    name: Any,
+) -> None:
+    removed = TokenCipher(["b" * 64])
+    sealed = removed.encrypt("a newer token", character_id=seeded["character_id"], kind="refresh")
+    kept = UnsavedTokens(services.limiter.client, name)
+    kept.put(seeded["character_id"], seeded["refresh_token"], sealed)
+    for _ in range(2):
+        assert TokenKeeper(services).get_token(seeded["character_id"]).refreshed
+        advance(1_200)
+    warnings = [record for record in caplog.records if "a newer refresh token is not used" in record.getMessage()]
+    assert len(warnings) == 1
+    assert login_of(seeded["character_id"]).strikes == 0
+    assert kept.get(seeded["character_id"], seeded["refresh_token"]) is None
 
 
 def test_a_token_kept_for_a_login_that_was_removed_is_not_used_for_its_successor(

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import dramatiq
 import pytest
+from dramatiq.middleware import SkipMessage
 
 from nomad_actors import logs
+from nomad_actors.broker import Defer
 from nomad_actors.broker.broker import JobBroker
 from nomad_actors.metrics.definitions import REGISTRY
 from nomad_actors.middleware.order import middleware_for
@@ -86,6 +88,31 @@ def test_a_job_that_succeeds_on_its_second_attempt(running, stream, wait_until):
     ]
 
 
+def test_a_deferral_is_one_line_and_no_warning(running, stream, wait_until):
+    runs = []
+
+    def work() -> None:
+        runs.append(1)
+        raise Defer(0.01, "no room") if len(runs) < 3 else SkipMessage("too old")
+
+    settings = Settings(metrics_port=0, log_format="json")
+    broker = running(
+        middleware_for(settings),
+        lambda b: dramatiq.actor(work, broker=b, actor_name="deferred-actor", queue_name="whole-queue"),
+    )
+    broker.get_actor("deferred-actor").send()
+    wait_until(lambda: len(job_lines(stream)) == 3)
+    lines = job_lines(stream)
+    assert [(line["outcome"], line["level"]) for line in lines] == [
+        *[("deferred", "info")] * 2,
+        ("skipped", "info"),
+    ]
+    assert "no room" in lines[0]["error"]
+    # What is skipped for another reason is still warned of by Dramatiq.
+    warnings = [line for line in map(json.loads, stream.getvalue().splitlines()) if line["level"] == "warning"]
+    assert [line["event"].endswith("was skipped.") for line in warnings] == [True]
+
+
 def test_a_duplicate_is_not_counted_as_enqueued(redis_url):
     broker = JobBroker(url=redis_url, middleware=middleware_for(Settings(metrics_port=0)))
     work = dramatiq.actor(lambda: None, broker=broker, actor_name="whole-actor", queue_name="whole-queue")
@@ -105,6 +132,7 @@ WORKER = """
 import os
 import dramatiq
 from nomad_actors import logs
+from nomad_actors.broker import Defer
 from nomad_actors.broker.broker import JobBroker
 from nomad_actors.middleware.order import middleware_for
 from nomad_actors.settings import Settings

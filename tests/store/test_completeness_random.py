@@ -73,7 +73,9 @@ class Run:
     clock: ManualClock
     esi: Esi
     character_id: int
+    #: The document that is stored, and its time.
     shown: Any = None
+    as_of_ms: int = 0
 
     def read(self, *, lag_ms: int = 0, lost: Callable[[dict[str, Any]], Any] = lambda _entry: None) -> None:
         """Save a response, or a 304 if nothing changed; `lost` returns what is set aside instead of an entry."""
@@ -86,11 +88,12 @@ class Run:
         if lag_ms == 0 and (body, aside) == self.shown:
             confirmed = EsiResponse(304, True, None, None, None, now_ms, 1, None)
             self.store.documents.renew(self.character_id, JOURNAL, confirmed, **times)
+            self.as_of_ms = as_of_ms
             return
         response = EsiResponse(200, False, body[::-1], None, None, now_ms, 1, None, aside)
         self.store.documents.save(self.character_id, JOURNAL, response, **times)
-        if lag_ms == 0:
-            self.shown = (body, aside)
+        if as_of_ms >= self.as_of_ms:
+            self.shown, self.as_of_ms = (body, aside), as_of_ms
 
     def completeness(self) -> Completeness:
         with self.store.database.read() as connection:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import fcntl
 import json
 import os
@@ -19,15 +21,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from nomad_actors.app import create_app
 from nomad_actors.clock import SystemClock, mono_ms
 from nomad_actors.errors import SettingsError, Unavailable, Unusable
+from nomad_actors.settings import Settings
 from nomad_actors.store import Store, TokenCipher, migrate
-from nomad_actors.store.database import Database
+from nomad_actors.store.database import MORE_CONNECTIONS, Database
 from nomad_actors.store.schema import REVISION, metadata
 from tests.support.postgres import Postgres
 
 _WRITER = """
 import sys
+from nomad_actors.app import create_app
 from nomad_actors.clock import SystemClock, mono_ms
 from nomad_actors.store import Store, TokenCipher
 url, first, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -231,7 +236,7 @@ def test_a_url_without_a_valid_database_is_rejected(url: str) -> None:
 
 def test_errors_do_not_contain_the_values(store: Store) -> None:
     store.logins.save(character_id=1, user_id=1, name="n", owner_hash="o", scopes=[], refresh_token="t")
-    misfit = {"character_id": 2, "route": "/r", "body_json": "a player's secret", "pages": 1}
+    misfit = {"character_id": 2, "route": "/r", "body_json": b"a player's secret", "pages": 1}
     with pytest.raises(sa.exc.IntegrityError) as caught, store.database.write() as connection:
         connection.execute(sa.insert(metadata.tables["documents"]).values(**misfit))
     assert "secret" not in str(caught.value)
@@ -246,6 +251,36 @@ def test_a_program_with_a_waiting_user_does_not_wait_long_for_postgres(postgres_
     with database.read() as connection:
         assert connection.execute(sa.text("SELECT 1")).scalar() == 1
     database.close()
+
+
+def test_the_pool_has_a_connection_for_each_thread_and_says_when_all_are_in_use(database_url: str) -> None:
+    with contextlib.closing(Database(database_url)) as patient:
+        patient.migrate()
+    database = Database(database_url, wait_ms=300)
+    database.prepare(threads=3)
+    most = 3 + MORE_CONNECTIONS
+    with contextlib.ExitStack() as held:
+        for _ in range(most - 1):
+            held.enter_context(database.engine.connect())
+        database.migrate()
+        held.enter_context(database.engine.connect())
+        with (
+            pytest.raises(Unavailable, match=rf"all {most} connections of this process .* for 0\.3 s"),
+            database.read(),
+        ):
+            pass
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT 1")).scalar() == 1
+    database.close()
+
+
+def test_a_workers_pool_is_as_large_as_its_queues_need(redis_url: str, database_url: str, tmp_path: Path) -> None:
+    settings = Settings(redis_url=redis_url, database_url=database_url, var_dir=tmp_path, token_keys=("a key",))
+    app = create_app(dataclasses.replace(settings, queue_concurrency={"esi-refresh": 40}))
+    pool = app.store.database.engine.pool
+    assert isinstance(pool, sa.pool.QueuePool)
+    assert pool.size() == app.queues.total_concurrency() > 40
+    app.close()
 
 
 def _read(database: Database) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from nomad_actors import exact_json
 from nomad_actors.clock import ManualClock
 from nomad_actors.esi import EsiResponse
 from nomad_actors.store import Changes, OverdueRoute, Store, UnexpectedRow
@@ -173,3 +174,17 @@ def test_the_least_current_character_determines_a_routes_age(
     save_login(2)
     _save(store, WALLET, 1.0, next_due_ms=0, character_id=2)
     assert store.documents.oldest_synced_ms() == {WALLET: first_ms}
+
+
+@pytest.mark.parametrize("route", [WALLET, JOURNAL])
+def test_a_long_document_is_compressed_and_a_short_one_readable(store: Store, route: str) -> None:
+    short, long = [_entry(1)], [_entry(number) for number in range(20)]
+    for body in (short, long, [], "x" * 2_000):
+        if route == JOURNAL and isinstance(body, str):
+            continue
+        _save(store, route, body)
+        assert store.documents.body(CHARACTER, route) == body
+        with store.database.read() as connection:
+            stored = connection.execute(sa.text("SELECT body_json FROM documents")).scalar_one()
+        text = exact_json.dumps(body).encode()
+        assert (stored == text) if len(text) <= 1_000 else (len(stored) < len(text) / 5)

@@ -29,6 +29,8 @@ def fill(store: Store, character_id: int) -> None:
 
 def _value(column: sa.Column[Any]) -> Any:
     kind = column.type.python_type
+    if kind is bytes:
+        return b"{}"
     return next(_NUMBERS) if kind in (int, float, Decimal) else False if kind is bool else f"text {next(_NUMBERS)}"
 
 

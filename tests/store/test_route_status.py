@@ -22,7 +22,7 @@ from nomad_actors.store.route_status import (
     read_characters,
     read_refusals,
 )
-from nomad_actors.store.schema import characters, set_aside_rows, sync_state
+from nomad_actors.store.schema import characters, logins, set_aside_rows, sync_state
 
 ROUTES = tuple(f"/characters/{{character_id}}/route-{number}" for number in range(25))
 WALLET = ROUTES[0]
@@ -33,7 +33,12 @@ EVERYONE = CharacterFilter()
 @pytest.fixture
 def now(clock: ManualClock) -> Moment:
     now_ms = clock.now_ms()
-    return Moment(now_ms=now_ms, late_before_ms=now_ms - HOUR_MS // 4, asked_since_ms=now_ms - 720 * HOUR_MS)
+    return Moment(
+        now_ms=now_ms,
+        late_before_ms=now_ms - HOUR_MS // 4,
+        subscribed_since_ms=now_ms - 720 * HOUR_MS,
+        intervals_ms={ROUTES[0]: HOUR_MS, ROUTES[1]: 24 * HOUR_MS},
+    )
 
 
 @pytest.fixture
@@ -98,11 +103,36 @@ def test_what_needs_attention_is_first(store: Store, now: Moment, add: Callable[
     add(6, {"set_aside": 2})
     add(-7, {"next_due_ms": 0}, state="sold")
     # Due, but nobody has asked for it lately; and due just now.
-    add(8, {"next_due_ms": 0, "asked_ms": now.asked_since_ms - 1}, {"next_due_ms": now.late_before_ms})
+    add(8, {"next_due_ms": 0, "asked_ms": now.subscribed_since_ms - 1}, {"next_due_ms": now.late_before_ms})
+    # SSO rejects these logins; the second one's player must log in, which its state says already.
+    add(9, {})
+    add(10, {}, state="needs_login")
+    add(11, {})
     with store.database.write() as connection:
         row = {"character_id": 6, "route": WALLET, "digest": "1", "reason": "no id", "row_json": "{}"}
         connection.execute(sa.insert(set_aside_rows), [row | {"first_seen_ms": 1, "last_seen_ms": 1}])
-    assert ids(store, now, limit=limit) == [3, 2, 4, 5, 6, -7, 1, 8]
+        struck = [strikes(9, 1, now.now_ms), strikes(10, 2, now.now_ms), strikes(11, 0, None)]
+        connection.execute(sa.insert(logins), struck)
+    assert ids(store, now, limit=limit) == [9, 3, 10, 2, 4, 5, 6, -7, 1, 8, 11]
+    page, _ = read_characters(store.database, now, EVERYONE, limit=3)
+    assert [(each.strikes, each.last_strike_ms) for each in page] == [(1, now.now_ms), (0, None), (0, None)]
+
+
+def strikes(character_id: int, count: int, last_ms: int | None) -> dict[str, Any]:
+    times = {"refreshed_ms": 1, "first_strike_ms": last_ms, "last_strike_ms": last_ms}
+    return {"character_id": character_id, "refresh_token": "sealed", "version": 1, "strikes": count} | times
+
+
+def test_the_worst_routes_of_a_character(store: Store, now: Moment, add: Callable[..., None]) -> None:
+    # Overdue by five of its hours, and by less than one of its days, though for longer.
+    late = ({"next_due_ms": now.now_ms - 5 * HOUR_MS}, {"next_due_ms": now.now_ms - 20 * HOUR_MS})
+    failed = ({"failures": 2, "error": "ESI answered 500"}, {"failures": 5, "error": "ESI answered 502"})
+    add(1, *late, *failed)
+    add(2, {"failures": 0, "error": "not its own fault"}, {"next_due_ms": 0, "asked_ms": now.subscribed_since_ms - 1})
+    (first, second), _ = read_characters(store.database, now, EVERYONE, limit=2)
+    assert (first.overdue_route, first.overdue_since_ms) == (ROUTES[0], now.now_ms - 5 * HOUR_MS)
+    assert (first.failed_route, first.failures, first.error) == (ROUTES[3], 5, "ESI answered 502")
+    assert (second.overdue_route, second.failed_route, second.error) == (None, None, None)
 
 
 def test_the_numbers_of_a_character(store: Store, now: Moment, add: Callable[..., None]) -> None:
@@ -211,7 +241,7 @@ def test_a_page_has_a_fixed_number_of_statements_and_at_most_one_pass(
         page, after = read_characters(store.database, now, EVERYONE, limit=20)
     assert (len(page), after is not None) == (20, True)
     queries = [(text, parameters) for text, parameters in seen if text.startswith(("SELECT", "WITH"))]
-    assert len(queries) == 3
+    assert len(queries) == 5
     passes = 0
     with store.database.read() as connection:
         for text, parameters in queries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -97,7 +98,9 @@ def test_every_kind_of_bad_row_of_every_route_is_set_aside(
     assert len(found) == len({exact_json.dumps(row, sort_keys=True, allow_nan=True) for row in bad})
     assert all(reason and text.isascii() and len(text) <= MAX_CHARACTERS for reason, text in found)
     (stored,) = _rows(store, "SELECT body_json FROM documents")
-    assert json.loads(stored[0], parse_float=Decimal, parse_constant=pytest.fail) == good
+    # Not with our parser, which accepts NaN.
+    text = zlib.decompress(stored[0]) if stored[0].startswith(b"x") else stored[0]
+    assert json.loads(text, parse_float=Decimal, parse_constant=pytest.fail) == good
 
 
 @pytest.mark.parametrize("route", TABLES)

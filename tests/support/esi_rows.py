@@ -23,6 +23,7 @@ STRANGE_TEXTS = ("NUL \0", "high \ud83d", "low \udc00", "reversed \udc00\ud83d")
 _NAN, _INFINITE = float("nan"), float("inf")
 _BAD: dict[Check, tuple[Any, ...]] = {
     checks.integer: (2**63, -(2**63) - 1, 10**300, True, 1.5, "7", _NAN, _INFINITE, [1], {"a": 1}),
+    checks.natural: (-1, 2**62, 10**300, True, 1.5, "7", _NAN, [1]),
     checks.number: (_NAN, _INFINITE, -_INFINITE, 10**400, True, "1.5", [1.5]),
     checks.isk: (_NAN, _INFINITE, -_INFINITE, 2**63, Decimal("-92233720368547757.01"), True, "1.5", [1.5]),
     checks.flag: (1, "true", _NAN),
@@ -41,7 +42,7 @@ def row_of(check: Check, number: int) -> Any:
         return {name: row_of(each, number) for name, each in {**check.required, **check.optional}.items()}
     if isinstance(check, ListOf):
         return [row_of(check.each, number)]
-    return number if check is checks.integer else _SAMPLES.get(check, "active")
+    return number if check in (checks.integer, checks.natural) else _SAMPLES.get(check, "active")
 
 
 def bad_rows(check: Check, number: int) -> Iterator[Any]:

@@ -33,6 +33,14 @@ class Postgres:
             connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         engine.dispose()
 
+    def new_database(self, name: str) -> str:
+        """Create an empty database beside the usual one; return its URL."""
+        engine = sa.create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        engine.dispose()
+        return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Freeze all its processes: connections stay open, connecting works, but nothing is answered."""

@@ -4,16 +4,16 @@ A request for which there is no room raises `NotSent` with the time when there w
 attempt is spent.
 """
 
-from .brakes import Brake, Outcome, outcome_of
+from .brakes import Brake, BrakeKind, Outcome, outcome_of
 from .flights import flight
 from .limiter import DOWNTIME_MS, Limiter, Reservation
 from .opening import open_limiter
-from .state import BRAKE_KINDS, BrakeState, Bucket, LimitsState
+from .state import BrakeState, Bucket, LimitsState
 
 __all__ = [
-    "BRAKE_KINDS",
     "DOWNTIME_MS",
     "Brake",
+    "BrakeKind",
     "BrakeState",
     "Bucket",
     "Limiter",

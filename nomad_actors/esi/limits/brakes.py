@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from ..response import longest_wait_seconds, retry_after_seconds
@@ -18,13 +19,30 @@ from .rate_groups import RateGroup, named_in
 ESI, SSO = "esi", "sso"
 #: For requests with a token, while ESI cannot check tokens.
 TOKENS = "tokens"
-#: The kind of the brake that only a person can end.
-REFUSED = "refused"
+
+
+class BrakeKind(StrEnum):
+    """Why a brake was set; also the label of its metric. The scripts have them as `KIND.DOWNTIME` and so on."""
+
+    ERROR_LIMIT = "error limit"
+    DOWN = "down"
+    #: Set by a script, at the time of the daily downtime.
+    DOWNTIME = "downtime"
+    RATE_LIMIT = "rate limit"
+    ROUTE = "route"
+    #: ESI cannot check tokens.
+    UNCHECKED = "unchecked"
+    #: ESI rejects the fresh token of one character.
+    REJECTED = "rejected"
+    #: SSO refuses this application: only a person can end that.
+    REFUSED = "refused"
+
+
 #: By the kind of a brake: what a person can do about it. The others end by themselves.
 REMEDIES = {
-    REFUSED: "correct EVE_CLIENT_ID and EVE_CLIENT_SECRET and restart the workers; it then ends within ten minutes, or "
-    "at once with nomad esi lift sso",
-    "rejected": "ESI rejects this character's fresh tokens: if that lasts, the player must log in again",
+    BrakeKind.REFUSED: "correct EVE_CLIENT_ID and EVE_CLIENT_SECRET and restart the workers; it then ends within ten "
+    "minutes, or at once with nomad esi lift sso",
+    BrakeKind.REJECTED: "ESI rejects this character's fresh tokens: if that lasts, the player must log in again",
 }
 #: A 429 without `Retry-After` comes from inside the game server; the wait doubles with each further one.
 HIDDEN_429_MS, HIDDEN_429_MAX_MS = 60_000, 900_000
@@ -48,7 +66,7 @@ class Brake:
     """A brake to set: for a known time, or for one that doubles with each failure."""
 
     name: str
-    kind: str
+    kind: BrakeKind
     reason: str
     for_ms: int | None = None
     base_ms: int = 0
@@ -118,9 +136,11 @@ def _brake(status: int, headers: Mapping[str, str], limited: str, reason: str) -
         reset = _number(headers, "X-ESI-Error-Limit-Reset")
         wait_ms = ERROR_WINDOW_MS if reset is None else (reset + 1) * 1000
         for_ms = min(max(wait_ms, int((retry or 0) * 1000)), longest_ms)
-        return Brake(name=ESI, kind="error limit", reason=reason, for_ms=for_ms, probes=True)
+        return Brake(name=ESI, kind=BrakeKind.ERROR_LIMIT, reason=reason, for_ms=for_ms, probes=True)
     if status in (429, 520):
-        limit = Brake(name=limited, kind="rate limit", reason=reason, base_ms=HIDDEN_429_MS, max_ms=HIDDEN_429_MAX_MS)
+        limit = Brake(
+            name=limited, kind=BrakeKind.RATE_LIMIT, reason=reason, base_ms=HIDDEN_429_MS, max_ms=HIDDEN_429_MAX_MS
+        )
         return limit if retry is None else replace(limit, for_ms=min(int(retry * 1000) + 1000, longest_ms))
     if status == 503:
         return replace(down(reason), for_ms=None if retry is None else _probe_ms(retry))
@@ -136,7 +156,7 @@ def down(reason: str, *, unclear: bool = False) -> Brake:
     """Return the brake on everything while ESI or the game server is down, or a probe could not tell."""
     return Brake(
         name=ESI,
-        kind="down",
+        kind=BrakeKind.DOWN,
         reason=reason,
         base_ms=PROBE_MS,
         max_ms=PROBE_MAX_MS,
@@ -148,29 +168,33 @@ def down(reason: str, *, unclear: bool = False) -> Brake:
 def failing(route: str) -> Brake:
     """Return the brake on a route that fails for many characters."""
     reason = f"{route} fails for many characters"
-    return Brake(name=f"route:{route}", kind="route", reason=reason, base_ms=120_000, max_ms=3_600_000, probes=True)
+    return Brake(
+        name=f"route:{route}", kind=BrakeKind.ROUTE, reason=reason, base_ms=120_000, max_ms=3_600_000, probes=True
+    )
 
 
 def unchecked(reason: str) -> Brake:
     """Return the brake on requests with a token while ESI cannot check tokens."""
-    return Brake(name=TOKENS, kind="unchecked", reason=reason, base_ms=10_000, max_ms=600_000, probes=True)
+    return Brake(name=TOKENS, kind=BrakeKind.UNCHECKED, reason=reason, base_ms=10_000, max_ms=600_000, probes=True)
 
 
 def rejected(character_id: int, reason: str) -> Brake:
     """Return the brake on a character whose fresh access token ESI rejects."""
     name = f"character:{character_id}"
-    return Brake(name=name, kind="rejected", reason=reason, base_ms=REJECTED_MS, max_ms=86_400_000, probes=True)
+    return Brake(name=name, kind=BrakeKind.REJECTED, reason=reason, base_ms=REJECTED_MS, max_ms=86_400_000, probes=True)
 
 
 def sso_down(reason: str, *, retry_after_seconds: float | None) -> Brake:
     """Return the brake on all refreshes while SSO is down, or its tokens cannot be validated."""
     for_ms = None if retry_after_seconds is None else _probe_ms(retry_after_seconds)
-    return Brake(name=SSO, kind="down", reason=reason, for_ms=for_ms, base_ms=PROBE_MS, max_ms=300_000, probes=True)
+    return Brake(
+        name=SSO, kind=BrakeKind.DOWN, reason=reason, for_ms=for_ms, base_ms=PROBE_MS, max_ms=300_000, probes=True
+    )
 
 
 def sso_refuses_us(reason: str) -> Brake:
     """Return the brake on all refreshes while SSO refuses this application."""
-    return Brake(name=SSO, kind=REFUSED, reason=reason, base_ms=30_000, max_ms=600_000, probes=True)
+    return Brake(name=SSO, kind=BrakeKind.REFUSED, reason=reason, base_ms=30_000, max_ms=600_000, probes=True)
 
 
 def _number(headers: Mapping[str, str], name: str) -> int | None:

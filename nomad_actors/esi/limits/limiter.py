@@ -22,7 +22,7 @@ from ...logs import get_logger
 from ...metrics.definitions import ESI_NOT_SENT
 from ..errors import NotSent
 from ..routes import Route
-from .brakes import ESI, FAILING_CHARACTERS, REFUSED, SSO, TOKENS, WORST_TOKENS, Brake, Outcome, failing
+from .brakes import ESI, FAILING_CHARACTERS, SSO, TOKENS, WORST_TOKENS, Brake, BrakeKind, Outcome, failing
 from .keys import BASE
 from .loader import script
 from .rate_groups import RateGroup, RateGroups
@@ -178,7 +178,7 @@ class Limiter:
             "concurrency": [{"name": SSO, "limit": SSO_CONCURRENCY}],
         }
         if for_user:
-            request["ignore"] = REFUSED
+            request["ignore"] = BrakeKind.REFUSED
         return Reservation(uuid.uuid4().hex, (SSO,)), request
 
     def _reserved(self, reservation: Reservation, request: dict[str, Any]) -> Reservation:

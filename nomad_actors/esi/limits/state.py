@@ -14,8 +14,6 @@ from .keys import key
 
 #: The size of ESI's error window (esi-docs, error limiting).
 _ERRORS = 100
-#: The kinds of brakes, for metrics (brakes.py, reserve.lua).
-BRAKE_KINDS = ("error limit", "down", "downtime", "rate limit", "route", "unchecked", "rejected", "refused")
 #: A bucket's slots (lib.lua).
 _SLOTS = 60
 #: Buckets that no request met for this long have returned most of their tokens: CCP's windows have 15 minutes.
@@ -27,10 +25,15 @@ class BrakeState(ResponseModel):
     """A brake in force: nothing is sent to what `name` names until `until_ms`, and with `probes` until one succeeds."""
 
     name: str
+    #: What it stops, in words.
+    stops: str
     kind: str
     reason: str
     since_ms: int
+    #: With `is_probing` in the past.
     until_ms: int
+    #: Its time is over, and one request at a time finds out whether it may end.
+    is_probing: bool
     #: How many times in a row it was set.
     strikes: int
     #: Whether it stays in force after `until_ms` until one request succeeds.
@@ -111,10 +114,12 @@ def _in_force(brakes: dict[Any, Any], stopped: dict[Any, Any], now_ms: int) -> l
         fields = json.loads(text)
         brake = BrakeState(
             name=name,
+            stops=_stopped_by(name),
             kind=fields["kind"],
             reason=fields["reason"],
             since_ms=int(fields["since_ms"]),
             until_ms=int(fields["until_ms"]),
+            is_probing=fields["probes"] and now_ms >= int(fields["until_ms"]),
             strikes=int(fields["strikes"]),
             probes=fields["probes"],
             stopped=int(stopped.get(name, 0)),
@@ -123,6 +128,21 @@ def _in_force(brakes: dict[Any, Any], stopped: dict[Any, Any], now_ms: int) -> l
         if brake.probes or now_ms < brake.until_ms:
             found.append(brake)
     return found
+
+
+def _stopped_by(name: str) -> str:
+    """Return what a brake stops."""
+    kind, _, what = name.partition(":")
+    match kind:
+        case "bucket":
+            group, _, owner = what.split(":")[0], *what.rpartition(":")[1:]
+            whose = "every character" if owner == "address" else f"character {owner}"
+            return f"rate group {group} of {whose}"
+        case "character":
+            return "requests with its token"
+        case "route":
+            return "this route of every character"
+    return {"esi": "everything to ESI", "sso": "every token refresh"}.get(kind, "every request with a token")
 
 
 def _buckets(client: redis.Redis, starved: dict[str, int], fullest: list[str], now_ms: int) -> dict[str, Bucket]:

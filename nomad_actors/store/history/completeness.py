@@ -102,7 +102,8 @@ def shown_since_ms(data_type: str, read_ms: int) -> int | None:
     return None if retention_ms is None else read_ms - retention_ms + 1_000
 
 
-def _can_be_filled(data_type: str, until_ms: int, now_ms: int) -> bool:
+def can_be_filled(data_type: str, until_ms: int, now_ms: int) -> bool:
+    """Return whether ESI still shows the end of a hole."""
     since_ms = shown_since_ms(data_type, now_ms)
     return since_ms is not None and until_ms > since_ms
 
@@ -118,7 +119,7 @@ def _holes(connection: Connection, character_id: int, now_ms: int) -> list[Hole]
             row.cause,
             row.details,
             row.found_ms,
-            _can_be_filled(row.data_type, row.until_ms, now_ms),
+            can_be_filled(row.data_type, row.until_ms, now_ms),
         )
         for row in connection.execute(query)
     ]

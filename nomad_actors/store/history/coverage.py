@@ -7,7 +7,7 @@ proven includes its begin and not its end, because ESI's times are seconds, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .balances import Break, Ledger
@@ -52,7 +52,7 @@ def extended(known: Coverage, since_ms: int, until_ms: int, *, read_ms: int | No
     if since_ms > until_ms:
         return known
     read = max((each for each in (known.read_ms, read_ms) if each is not None), default=None)
-    holes = tuple(left for hole in known.holes if (left := _left(hole, since_ms, until_ms)) is not None)
+    holes = tuple(left for hole in known.holes for left in _left(hole, since_ms, until_ms))
     if known.since_ms is None or known.until_ms is None:
         return Coverage(since_ms, until_ms, read, holes)
     if until_ms < known.since_ms:
@@ -64,10 +64,11 @@ def extended(known: Coverage, since_ms: int, until_ms: int, *, read_ms: int | No
 
 def marked(known: Coverage, set_aside: Sequence[Span]) -> Coverage:
     """Return `known` with the holes that the newest response has; they replace those of the response before."""
+    proven_ms = known.until_ms or 0
     kept = [
-        hole
+        replace(hole, until_ms=min(hole.until_ms, proven_ms)) if hole.cause == "set_aside" else hole
         for hole in known.holes
-        if hole.cause != "set_aside" or (known.until_ms is not None and hole.until_ms < known.until_ms)
+        if hole.cause != "set_aside" or hole.from_ms < proven_ms
     ]
     return replace(known, holes=_merged(known.holes, [*kept, *set_aside]))
 
@@ -87,16 +88,15 @@ def balanced(known: Coverage, ledger: Ledger, found_ms: int) -> Coverage:
     return replace(known, holes=_merged(known.holes, [*(_judged(hole, ledger) for hole in others), *elsewhere, *shown]))
 
 
-def _left(hole: Span, since_ms: int, until_ms: int) -> Span | None:
-    """Return what is left of a hole; one that the balances show is left to them."""
-    if hole.cause == "balance":
-        return hole
-    begins, ends = since_ms <= hole.from_ms < until_ms, since_ms <= hole.until_ms <= until_ms
-    if begins and ends:
-        return None
-    if begins:
-        return replace(hole, from_ms=until_ms)
-    return replace(hole, until_ms=since_ms) if ends and hole.from_ms < since_ms else hole
+def _left(hole: Span, since_ms: int, until_ms: int) -> Iterator[Span]:
+    """Yield what is left of a hole before and after a time that is proven; what balances show is left to them."""
+    if hole.cause == "balance" or hole.until_ms < since_ms or hole.from_ms >= until_ms:
+        yield hole
+        return
+    if hole.from_ms < since_ms:
+        yield replace(hole, until_ms=since_ms)
+    if hole.until_ms > until_ms:
+        yield replace(hole, from_ms=until_ms)
 
 
 def _with_gap(holes: tuple[Span, ...], from_ms: int, until_ms: int, found_ms: int) -> tuple[Span, ...]:

@@ -40,7 +40,7 @@ local function start_downtime()
   if time < downtime[1] or time >= downtime[2] or numbers(KEY.ramps, 'downtime') == day then return end
   redis.call('HSET', KEY.ramps, 'downtime', day)
   set_brake({
-    name = input.brakes[1], kind = 'downtime', until_ms = day + downtime[2], probes = true,
+    name = input.brakes[1], kind = KIND.DOWNTIME, until_ms = day + downtime[2], probes = true,
     reason = "the game server's daily downtime",
   })
 end

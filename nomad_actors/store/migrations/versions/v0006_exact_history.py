@@ -1,6 +1,8 @@
-"""ISK as exact decimals, and what proves the history: coverage, holes, corrections, the responses behind events."""
+"""ISK as exact decimals, what proves the history (coverage, holes, corrections, responses), compressed documents."""
 
 from __future__ import annotations
+
+import zlib
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,6 +22,20 @@ _AMOUNTS = {
     "market_orders": ("price", "escrow"),
     "industry_jobs": ("cost",),
 }
+#: Documents by table, with its key.
+_DOCUMENTS = {"documents": ("character_id", "route"), "listing_pages": ("character_id", "route", "page")}
+#: By table: time and id, by which it is read in pages.
+_PAGES = {
+    "wallet_journal": ("date_ms", "id"),
+    "wallet_transactions": ("date_ms", "transaction_id"),
+    "market_orders": ("issued_ms", "order_id"),
+    "order_events": ("at_ms", "event_id"),
+    "industry_jobs": ("start_ms", "job_id"),
+    "industry_job_events": ("at_ms", "event_id"),
+    "skill_events": ("at_ms", "event_id"),
+}
+#: Indexes without the id, which those replace.
+_REPLACED = {"wallet_journal": "date_ms", "wallet_transactions": "date_ms", "skill_events": "at_ms"}
 _EVENTS = ("order_events", "industry_job_events", "skill_events")
 
 
@@ -40,7 +56,47 @@ def upgrade() -> None:
     op.execute("UPDATE sync_state SET etag = NULL, last_modified = NULL, fresh_until_ms = NULL WHERE NOT rows_complete")
     with op.batch_alter_table("sync_state") as state:
         state.drop_column("rows_complete")
+    _index_pages()
     _add_tables()
+    for table, keys in _DOCUMENTS.items():
+        _make_binary(table)
+        _compress(sa.table(table, *map(sa.column, keys), sa.column("body_json")), keys)
+
+
+def _make_binary(table: str) -> None:
+    with op.batch_alter_table(table) as altered:
+        altered.alter_column(
+            "body_json",
+            existing_type=sa.Text(),
+            existing_nullable=False,
+            type_=sa.LargeBinary(),
+            postgresql_using="convert_to(body_json, 'UTF8')",
+        )
+    if op.get_bind().dialect.name == "postgresql":
+        # It would try to compress what is compressed.
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN body_json SET STORAGE EXTERNAL")
+
+
+def _compress(table: sa.TableClause, keys: tuple[str, ...]) -> None:
+    """Compress the long documents, a few at a time."""
+    columns = [table.c[name] for name in keys]
+    query = sa.select(table).where(sa.func.length(table.c.body_json) > 1_000).order_by(*columns).limit(50)
+    update = sa.update(table).where(*(table.c[name] == sa.bindparam(f"of_{name}") for name in keys))
+    after: tuple[object, ...] | None = None
+    while rows := op.get_bind().execute(query if after is None else query.where(sa.tuple_(*columns) > after)).all():
+        compressed = [
+            {**{f"of_{name}": row._mapping[name] for name in keys}, "body_json": zlib.compress(row.body_json, 3)}
+            for row in rows
+        ]
+        op.get_bind().execute(update, compressed)
+        after = tuple(rows[-1])[: len(keys)]
+
+
+def _index_pages() -> None:
+    for table, time in _REPLACED.items():
+        op.drop_index(op.f(f"ix_{table}_character_id_{time}"), table)
+    for table, (time, key) in _PAGES.items():
+        op.create_index(op.f(f"ix_{table}_character_id_{time}_{key}"), table, ["character_id", time, key])
 
 
 def _make_exact(table: str, columns: tuple[str, ...]) -> None:

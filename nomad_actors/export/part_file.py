@@ -1,0 +1,93 @@
+"""`FILE.part`: what an export has written so far, and `FILE.part.json`: how much of it is complete.
+
+Rows are synced to disk before the second file, which is replaced atomically, names them. So after a crash at any moment
+it names a prefix that is complete; what follows that prefix is cut off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import WrongState
+from ..processes import private_files
+
+
+@dataclass(frozen=True)
+class Done:
+    """How far an export has come: the bytes and rows, and the cursor of the last row.
+
+    `corrections` is how often ESI had changed such a row when the export began.
+    """
+
+    export: Mapping[str, Any]
+    corrections: int = 0
+    bytes: int = 0
+    rows: int = 0
+    cursor: str | None = None
+
+
+class PartFile:
+    """The part file of one export, which no other process may write at the same time."""
+
+    def __init__(self, path: Path, state_path: Path, file: BinaryIO) -> None:
+        self.path, self._state_path, self._file = path, state_path, file
+
+    @property
+    def is_empty(self) -> bool:
+        return os.fstat(self._file.fileno()).st_size == 0
+
+    def done(self) -> Done | None:
+        """Return how far the file has come; None if no export has begun to write it."""
+        try:
+            found = Done(**json.loads(self._state_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+        # Somebody may have shortened it.
+        is_there = found.bytes <= os.fstat(self._file.fileno()).st_size
+        return found if is_there else replace(found, cursor=None)
+
+    def begin(self, done: Done) -> None:
+        """Cut off everything behind `done`."""
+        self._file.truncate(done.bytes)
+        self._file.seek(done.bytes)
+        self._save(done)
+
+    def append(self, done: Done, data: bytes, rows: int, cursor: str | None) -> Done:
+        """Write more rows behind `done`; return how far the file has come then."""
+        self._file.write(data)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        following = replace(done, bytes=done.bytes + len(data), rows=done.rows + rows, cursor=cursor)
+        self._save(following)
+        return following
+
+    def replace_with(self, finished: Path, target: Path) -> None:
+        """Make `finished`, this file or one that was made of it, the target, and remove the rest."""
+        finished.replace(target)
+        self.path.unlink(missing_ok=True)
+        self._state_path.unlink(missing_ok=True)
+
+    def _save(self, done: Done) -> None:
+        private_files.write(self._state_path, json.dumps(asdict(done)))
+
+
+@contextlib.contextmanager
+def part_file(target: Path) -> Iterator[PartFile]:
+    """Open the part file of `target` for a `with` block.
+
+    Raises `WrongState` if another export is writing it, `OSError`.
+    """
+    path = target.with_name(f"{target.name}.part")
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WrongState(f"another export is writing {path}: wait for its end, or write another file") from None
+        yield PartFile(path, path.with_name(f"{path.name}.json"), file)

@@ -1,0 +1,54 @@
+"""The holes of all characters, the most urgent first."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from ..database import Database
+from ..history.completeness import RETENTION_MS, Hole, can_be_filled
+from ..schema import characters, history_holes
+
+
+class FoundHole(NamedTuple):
+    """A hole and its character."""
+
+    character_id: int
+    name: str
+    hole: Hole
+
+
+def all_holes(database: Database, now_ms: int, limit: int) -> tuple[list[FoundHole], int]:
+    """Return `limit` holes, and how many there are: those that ESI can still fill first, by when it drops them.
+
+    Then the others, the latest first. Raises `Unavailable`.
+    """
+    hole = history_holes.c
+    retention_ms = sa.case(
+        *((hole.data_type == name, ms) for name, ms in RETENTION_MS.items() if ms is not None), else_=0
+    )
+    dropped_ms = hole.until_ms + retention_ms
+    is_lost = dropped_ms <= now_ms
+    order = (is_lost, sa.case((is_lost, -hole.until_ms), else_=dropped_ms), hole.hole_id)
+    query = (
+        sa.select(history_holes, characters.c.name)
+        .join(characters, characters.c.character_id == hole.character_id)
+        .order_by(*order)
+        .limit(limit)
+    )
+    with database.read() as connection:
+        total = connection.execute(sa.select(sa.func.count()).select_from(history_holes)).scalar_one()
+        return [FoundHole(row.character_id, row.name, _hole(row, now_ms)) for row in connection.execute(query)], total
+
+
+def _hole(row: sa.Row[tuple[object, ...]], now_ms: int) -> Hole:
+    return Hole(
+        row.data_type,
+        row.from_ms,
+        row.until_ms,
+        row.cause,
+        row.details,
+        row.found_ms,
+        can_be_filled(row.data_type, row.until_ms, now_ms),
+    )
