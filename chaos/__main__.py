@@ -25,6 +25,7 @@ from .schedulers import schedulers
 from .shutdowns import restarted_workers
 from .slow_clients import slow_clients
 from .stepped_redis import NoSteppedRedis
+from .year_of_history import year_of_history
 
 PROOFS = {
     proof.__name__: proof
@@ -50,6 +51,7 @@ PROOFS = {
         as_users_run_it,
         conduct,
         many_characters,
+        year_of_history,
     )
 }
 
