@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from nomad_actors.processes.parent import end_with_parent
@@ -94,3 +95,5 @@ def test_a_newcomers_ten_minutes(tmp_path: Path) -> None:
     assert len(rows) == 5
     # The newest balance is the same from Python and from SQL.
     assert float(days[-1].replace(",", "")) == pytest.approx(float(rows[0]), abs=0.01)
+    exported = pq.read_table(tmp_path / "var" / "journal.parquet")
+    assert float(exported["balance"][-1].as_py()) == pytest.approx(float(rows[0]), abs=0.01)

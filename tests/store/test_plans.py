@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from nomad_actors.clock import ManualClock
 from nomad_actors.store import OverdueRoute, Store
 from nomad_actors.store.history import JOURNAL
+from nomad_actors.store.history.completeness import completeness
 from nomad_actors.store.route_status import (
     CharacterFilter,
     Moment,
@@ -23,7 +24,7 @@ from nomad_actors.store.route_status import (
 
 CHARACTERS, ROUTES = 5_000, 25
 HOUR_MS = 3_600_000
-BIG = ("sync_state", "documents")
+BIG = ("sync_state", "documents", "history_coverage", "history_holes")
 NUMBERS = "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :last) "
 #: Every hundredth route is overdue, every thousandth is refused.
 FILL = {
@@ -37,6 +38,11 @@ FILL = {
                :now + {HOUR_MS} - CASE WHEN n % 100 = 0 THEN {2 * HOUR_MS} ELSE 0 END, :now, :now, :now,
                CASE WHEN n % 1000 = 0 THEN 'ESI answered 403' END,
                CASE WHEN n % 1000 = 0 THEN :now + {HOUR_MS} END FROM numbers""",
+    CHARACTERS * 5: """INSERT INTO history_coverage
+        (character_id, data_type, complete_since_ms, complete_until_ms, complete_read_ms)
+        SELECT n / 5, 'type' || (n % 5), 0, :now, :now FROM numbers""",
+    CHARACTERS * 2: """INSERT INTO history_holes (character_id, data_type, from_ms, until_ms, cause, details, found_ms)
+        SELECT n / 2, 'type' || (n % 2), 1, 2, 'retention', '', :now FROM numbers""",
 }
 DOCUMENTS = "INSERT INTO documents SELECT character_id, route, :body, 1 FROM sync_state"
 
@@ -100,8 +106,14 @@ def hot(store: Store, now_ms: int) -> dict[str, Callable[[], object]]:
         "one character": lambda: read_character(database, now, 7),
         "refusals": lambda: read_refusals(database, now_ms, limit=50, offset=0),
         "counted refusals": lambda: count_refusals(database, now_ms),
+        "completeness": lambda: _completeness(store, now_ms),
         "listing": lambda: store.listing_pages.of(7, JOURNAL, may_be_held=True).pages(),
     }
+
+
+def _completeness(store: Store, now_ms: int) -> object:
+    with store.database.read() as connection:
+        return completeness(connection, 7, now_ms)
 
 
 def test_hot_queries_use_an_index(store: Store, clock: ManualClock) -> None:
