@@ -36,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
     "job_metrics": {"broker", "health", "metrics", "queues", "store"},
     "app": {"broker", "queues", "esi", "store", "jobs", "middleware", "metrics", "scheduler", "health", "processes"},
     "data": {"app", "esi", "jobs", "queues", "store"},
-    "export": {"data", "processes", "store"},
+    "export": {"data", "store"},
     "testing": {"broker", "processes"},
     "commands": {
         *("app", "broker", "queues", "esi", "store", "scheduler", "health", "job_metrics", "metrics", "middleware"),

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import WrongState
-from ..processes import private_files
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,13 @@ class PartFile:
         _remove(self.path, self._state_path)
 
     def _save(self, done: Done) -> None:
-        private_files.write(self._state_path, json.dumps(asdict(done)))
+        # Always of the same name: one that a killed process leaves behind is replaced by the next.
+        draft = self._state_path.with_name(f"{self._state_path.name}.new")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(asdict(done), file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._state_path)
 
 
 def completed(target: Path) -> Done | None:

@@ -147,7 +147,7 @@ def test_a_history_that_changed_meanwhile_is_exported_anew(
         ),
     )
     for change in changes:
-        assert _signalled(environ, "SIGKILL", 12, *arguments).returncode == 137
+        assert _signalled(environ, "SIGKILL", 9, *arguments).returncode == 137
         assert json.loads((directory / "killed.part.json").read_text())["rows"] == 100
         with store.database.write() as connection:
             connection.execute(change)
@@ -253,7 +253,7 @@ def test_nothing_is_replaced_without_force(
     assert part.read_text() == "precious"
     part.unlink()
     arguments = [*_arguments("csv"), "--output", str(other)]
-    assert _signalled(environ, "SIGKILL", 12, *arguments).returncode == 137
+    assert _signalled(environ, "SIGKILL", 9, *arguments).returncode == 137
     refused = nomad(*arguments, "--from", "2026-10-02")
     assert (refused.exit_code, "is of another export" in refused.stderr) == (4, True)
     assert nomad(*arguments, "--from", "2026-10-02", "--force").exit_code == 0
@@ -266,7 +266,7 @@ def test_ctrl_c_and_a_full_disk_leave_what_can_be_continued(
 ) -> None:
     uninterrupted, path = export("csv"), directory / "stopped"
     arguments = [*_arguments("csv"), "--output", str(path)]
-    stopped = _signalled(environ, "SIGINT", 12, *arguments)
+    stopped = _signalled(environ, "SIGINT", 9, *arguments)
     assert (stopped.returncode, path.exists()) == (130, False)
     assert stopped.stderr == (
         f"nomad: interrupted: 100 rows are in {path}.part: repeat the command to continue, or delete it\n"
