@@ -36,7 +36,7 @@ def test_brakes_the_error_limit_and_buckets_without_room_are_shown(redis_url: st
             limiter.settle(limiter.reserve(notifications, 7), Outcome(spent=5))
         except NotSent:
             break
-    limiter.brake(down("ESI answered 503 for /status"))
+    limiter.brake(replace(down("ESI answered 503 for /status"), for_ms=600_000))
     limiter.brake(replace(failing(orders.name), for_ms=0))
     limiter.brake(rejected(7, "ESI answered 401"))
     limiter.brake(Brake(name="bucket:char-wallet:app:7", kind=BrakeKind.RATE_LIMIT, reason="429", for_ms=60_000))
