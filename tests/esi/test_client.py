@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 import requests
@@ -30,7 +31,7 @@ PATH = "/characters/7/wallet"
 
 def test_a_response_has_the_document_and_its_metadata(esi: EsiClient, tokens: Tokens) -> None:
     response = esi.get(WALLET, character_id=tokens.character_id, access_token=tokens.access_token)
-    assert isinstance(response.body, float)
+    assert isinstance(response.body, Decimal)
     assert (response.status, response.not_modified, response.pages) == (200, False, 1)
     assert response.etag is not None
     assert response.last_modified == "Sun, 01 Nov 2026 12:00:00 GMT"

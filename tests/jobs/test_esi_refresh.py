@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ def test_the_first_refresh_stores_document_validator_and_cache(
     assert state.fresh_until_ms == result.fresh_until_ms
     assert clock.now_ms() < state.fresh_until_ms <= clock.now_ms() + 125_000
     body = services.store.documents.body(seeded["character_id"], WALLET)
-    assert isinstance(body, float)
+    assert isinstance(body, Decimal)
     cached = services.cache.get(seeded["character_id"], ROUTES[WALLET])
     assert cached is not None
     assert cached.body == body

@@ -91,9 +91,14 @@ def scanned(store: Store, steps: str) -> list[str]:
 
 def hot(store: Store, now_ms: int) -> dict[str, Callable[[], object]]:
     """Return what runs for every job, every sweep, and every look at the characters."""
-    now = Moment(now_ms=now_ms, late_before_ms=now_ms - HOUR_MS // 4, asked_since_ms=now_ms - 720 * HOUR_MS)
+    now = Moment(
+        now_ms=now_ms,
+        late_before_ms=now_ms - HOUR_MS // 4,
+        subscribed_since_ms=now_ms - 720 * HOUR_MS,
+        intervals_ms={f"/r{number}": HOUR_MS for number in range(ROUTES)},
+    )
     documents, database = store.documents, store.database
-    due = {"asked_since_ms": 0, "queued_before_ms": now_ms, "limit": 1_000}
+    due = {"subscribed_since_ms": 0, "queued_before_ms": now_ms, "limit": 1_000}
     return {
         "state": lambda: documents.state(7, "/r3"),
         "body": lambda: documents.body(7, "/r3"),

@@ -147,9 +147,9 @@ def test_what_has_not_changed_is_304(admin: Admin, app: AdminApp, character: int
     collect_everything(app.store, character)
     first = admin.get(f"{character}/{path}", Accept=accept)
     etag = first.headers["ETag"]
-    again = admin.get(f"{character}/{path}", Accept=accept, If_None_Match=f'"other", {etag}')
-    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", etag)
-    assert "Content-Type" not in again.headers
+    second = admin.get(f"{character}/{path}", Accept=accept, If_None_Match=f'"other", {etag}')
+    assert (second.status_code, second.content, second.headers["ETag"]) == (304, b"", etag)
+    assert "Content-Type" not in second.headers
     assert admin.get(f"{character}/{path}", Accept=accept, If_None_Match='"other"').status_code == 200
     other = "application/json" if accept != "application/json" else CSV
     assert admin.get(f"{character}/{path}", Accept=other, If_None_Match=etag).status_code == 200

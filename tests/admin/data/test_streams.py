@@ -83,8 +83,8 @@ def test_streams_take_the_memory_of_some_rows(
             # A loaded machine may take longer than the admin waits for PostgreSQL.
             wait_until(lambda warm=warm: _size(warm()) > 2_000_000)
             before_kb = _peak_kb(process or 0)
-            whole = partial(served.request, "GET", path, TOKENS["reader"], headers=header, stream=True)
-            wait_until(lambda whole=whole: _size(whole()) > 15_000_000)
+            complete = partial(served.request, "GET", path, TOKENS["reader"], headers=header, stream=True)
+            wait_until(lambda complete=complete: _size(complete()) > 15_000_000)
             # Each of the server's threads keeps up to 10 MB of its own; all rows at a time would take over 40 MB.
             assert _peak_kb(process or 0) - before_kb < 25_000
 
