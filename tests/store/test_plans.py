@@ -27,23 +27,35 @@ HOUR_MS = 3_600_000
 BIG = ("sync_state", "documents", "history_coverage", "history_holes")
 NUMBERS = "WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :last) "
 #: Every hundredth route is overdue, every thousandth is refused.
-FILL = {
-    CHARACTERS: """INSERT INTO characters
+FILL = (
+    (
+        CHARACTERS,
+        """INSERT INTO characters
         (character_id, user_id, name, owner_hash, scopes, state, state_changed_ms, created_ms)
         SELECT n, 1, 'n', 'o', '[]', 'active', :now, :now FROM numbers""",
-    CHARACTERS * ROUTES: f"""INSERT INTO sync_state
+    ),
+    (
+        CHARACTERS * ROUTES,
+        f"""INSERT INTO sync_state
         (character_id, route, failures, refusals, set_aside, next_due_ms, asked_ms, attempted_ms, as_of_ms, error,
          refused_until_ms)
         SELECT n / {ROUTES}, '/r' || (n % {ROUTES}), 0, 0, 0,
                :now + {HOUR_MS} - CASE WHEN n % 100 = 0 THEN {2 * HOUR_MS} ELSE 0 END, :now, :now, :now,
                CASE WHEN n % 1000 = 0 THEN 'ESI answered 403' END,
                CASE WHEN n % 1000 = 0 THEN :now + {HOUR_MS} END FROM numbers""",
-    CHARACTERS * 5: """INSERT INTO history_coverage
+    ),
+    (
+        CHARACTERS,
+        """INSERT INTO history_coverage
         (character_id, data_type, complete_since_ms, complete_until_ms, complete_read_ms)
-        SELECT n / 5, 'type' || (n % 5), 0, :now, :now FROM numbers""",
-    CHARACTERS * 2: """INSERT INTO history_holes (character_id, data_type, from_ms, until_ms, cause, details, found_ms)
-        SELECT n / 2, 'type' || (n % 2), 1, 2, 'retention', '', :now FROM numbers""",
-}
+        SELECT n, 'wallet_journal', 0, :now, :now FROM numbers""",
+    ),
+    (
+        CHARACTERS * 2,
+        """INSERT INTO history_holes (character_id, data_type, from_ms, until_ms, cause, details, found_ms)
+        SELECT n / 2, 'wallet_journal', n % 2, 2, 'retention', '', :now FROM numbers""",
+    ),
+)
 DOCUMENTS = "INSERT INTO documents SELECT character_id, route, :body, 1 FROM sync_state"
 
 
@@ -52,7 +64,7 @@ def fill(store: Store, now_ms: int) -> None:
         if not store.database.is_sqlite:
             # Without checks of foreign keys, which take most of the time.
             connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
-        for count, statement in FILL.items():
+        for count, statement in FILL:
             insert, _, select = statement.partition("SELECT")
             values = {"last": count - 1, "now": now_ms}
             connection.execute(sa.text(f"{insert} {NUMBERS} SELECT {select}"), values)
