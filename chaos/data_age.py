@@ -56,22 +56,30 @@ class DataAges:
     #: The worst of each route: ms beyond the interval and the outages.
     late_ms: dict[str, float] = field(default_factory=dict)
     too_old: dict[tuple[str, int], str] = field(default_factory=dict)
+    #: Since when players are online, or seen at all: their data may be as old as it was while they rested.
+    _online_ms: dict[int, float] = field(default_factory=dict)
 
     def look(self, store: Store, now_ms: float) -> None:
         """Compare the age of all data with what is allowed."""
         with store.database.read() as connection:
             rows = connection.execute(_AGES).all()
-        for character_id, *row in rows:
+        for character_id, *row, offline_ms in rows:
+            if _rests(offline_ms, now_ms):
+                self._online_ms.pop(character_id, None)
+            else:
+                self._online_ms.setdefault(character_id, now_ms)
             if character_id not in self.ignored:
                 self._compare(character_id, *row, now_ms)
 
-    def _compare(
-        self, character_id: int, route: str, synced_ms: int, error: str | None, offline_ms: int | None, now_ms: float
-    ) -> None:
-        rests = ROUTES[route].rests_offline and offline_ms is not None and now_ms - offline_ms > RESTS_AFTER_MS
-        interval_ms = ROUTES[route].interval_seconds * 1000 * (REST_FACTOR if rests else 1)
-        stopped_ms = sum(outage.overlap_ms(synced_ms, now_ms) for outage in self.outages)
-        late_ms = now_ms - synced_ms - interval_ms - stopped_ms
+    def _compare(self, character_id: int, route: str, synced_ms: int, error: str | None, now_ms: float) -> None:
+        rests_offline, online_ms = ROUTES[route].rests_offline, self._online_ms.get(character_id)
+        interval_ms = (
+            ROUTES[route].interval_seconds * 1000 * (REST_FACTOR if rests_offline and online_ms is None else 1)
+        )
+        due_ms = synced_ms + interval_ms
+        if rests_offline and online_ms is not None:
+            due_ms = max(due_ms, online_ms)
+        late_ms = now_ms - due_ms - sum(outage.overlap_ms(synced_ms, now_ms) for outage in self.outages)
         self.late_ms[route] = max(late_ms, self.late_ms.get(route, 0.0))
         slack_ms = ROUTES[route].interval_seconds * 1000 * JITTER_SHARE + self.queue_ms
         if late_ms > slack_ms + (FAULT_SECONDS * 1000 if error else 0):
@@ -79,3 +87,8 @@ class DataAges:
                 f"{route} of {character_id} is {(now_ms - synced_ms) / 1000:.0f} s old, {late_ms / 1000:.0f} s later "
                 f"than every {interval_ms / 1000:.0f} s; error: {error}"
             )
+
+
+def _rests(offline_ms: int | None, now_ms: float) -> bool:
+    """Return whether a player has been offline for so long that some routes are requested less often."""
+    return offline_ms is not None and now_ms - offline_ms > RESTS_AFTER_MS

@@ -212,7 +212,8 @@ def test_a_stopping_admin_finishes_its_step_and_releases_the_operation(
 ) -> None:
     access = open_queues(Settings.from_env(environment(tmp_path, redis_url)))
     queue, operations = access.queues.get_queue("cache-cleanup"), Operations(access.queues)
-    for _ in range(30):
+    # Half a minute's work: it is not done before a slow machine has stopped the admin.
+    for _ in range(300):
         access.queues.add_job("cache-cleanup", "cache-cleanup", {"type": "expired"})
     request = BulkRequest(action="cancel", job_filter=JobFilter(states=("waiting",)), by="ada", per_second=10)
     started = operations.begin("cache-cleanup", request)
@@ -220,7 +221,7 @@ def test_a_stopping_admin_finishes_its_step_and_releases_the_operation(
         wait_until(lambda: operations.get("cache-cleanup", started.id).done, timeout_seconds=30)
     left = operations.get("cache-cleanup", started.id)
     assert (left.state, left.owner, left.owned_until_ms) == ("running", "", 0)
-    assert left.done == queue.counts()["failed"] < 30
+    assert left.done == queue.counts()["failed"] < 300
     access.close()
 
 

@@ -175,7 +175,7 @@ def failing(route: str) -> Brake:
 
 def unchecked(reason: str) -> Brake:
     """Return the brake on requests with a token while ESI cannot check tokens."""
-    return Brake(name=TOKENS, kind=BrakeKind.UNCHECKED, reason=reason, base_ms=10_000, max_ms=600_000, probes=True)
+    return Brake(name=TOKENS, kind=BrakeKind.UNCHECKED, reason=reason, base_ms=10_000, max_ms=PROBE_MAX_MS, probes=True)
 
 
 def rejected(character_id: int, reason: str) -> Brake:
@@ -188,7 +188,7 @@ def sso_down(reason: str, *, retry_after_seconds: float | None) -> Brake:
     """Return the brake on all refreshes while SSO is down, or its tokens cannot be validated."""
     for_ms = None if retry_after_seconds is None else _probe_ms(retry_after_seconds)
     return Brake(
-        name=SSO, kind=BrakeKind.DOWN, reason=reason, for_ms=for_ms, base_ms=PROBE_MS, max_ms=300_000, probes=True
+        name=SSO, kind=BrakeKind.DOWN, reason=reason, for_ms=for_ms, base_ms=PROBE_MS, max_ms=PROBE_MAX_MS, probes=True
     )
 
 
