@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -82,6 +82,9 @@ class Changes:
         )
 
 
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+
+
 class RowKind:
     """How rows of one table are read: ESI's fields have the names of our columns, or the names in `dates`.
 
@@ -129,7 +132,7 @@ class RowKind:
             raise UnexpectedRow(f"a row of {self._name} is unreadable: {error}") from error
         extra = {name: value for name, value in row.items() if name not in self._known}
         # What rounding changed is still known exactly.
-        extra |= {name: row[name] for name in self._isk if row.get(name) is not None and row[name] != columns[name]}
+        extra |= {name: row[name] for name in self._isk if row.get(name) != columns[name]}
         columns["extra"] = extra or None
         return columns
 
@@ -145,7 +148,7 @@ def _conversion(column: sa.Column[Any]) -> Callable[[Any], Any] | None:
 def to_ms(text: str) -> int:
     """Return ESI's time (RFC 3339, UTC) in milliseconds."""
     time = datetime.fromisoformat(text)
-    return int(time.replace(tzinfo=time.tzinfo or UTC).timestamp() * 1000)
+    return ((time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
 
 
 def stored_by_key(connection: Connection, table: sa.Table, key: str, character_id: int) -> dict[int, Row[Any]]:
