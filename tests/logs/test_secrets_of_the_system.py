@@ -17,7 +17,9 @@ from urllib.parse import urljoin
 import pytest
 import redis
 import requests
+import sqlalchemy as sa
 
+from nomad_actors import exact_json
 from nomad_actors.app import App, create_app
 from nomad_actors.errors import NomadError
 from nomad_actors.esi.routes import ROUTES
@@ -25,6 +27,8 @@ from nomad_actors.jobs.esi_refresh import refresh_character_data
 from nomad_actors.jobs.token_refresh import refresh_character_token
 from nomad_actors.processes.local_redis import free_port
 from nomad_actors.settings import Settings
+from nomad_actors.store.packed_body import unpack
+from nomad_actors.store.schema import documents
 from sandbox.fault_kinds import KINDS, TOKEN_PATH
 from sandbox.grants import CLIENT_ID
 from sandbox.serve import SandboxServer
@@ -280,6 +284,8 @@ def test_no_secret_of_sso_and_no_mail_of_esi_leaves_the_database(
         cached = {"cache": everything_in(cache)}
         cache.flushdb()
     files = {each.name: each.read_bytes().decode(errors="backslashreplace") for each in tmp_path.glob("nomad.db*")}
+    # Documents are compressed in the files.
+    files |= documents_in(app)
     secrets, mails = sandbox.secrets(), mails_of(sandbox)
     assert not leaks({**texts, **cached, **files}, secrets)
     assert not leaks(texts, mails)
@@ -292,6 +298,13 @@ def test_no_secret_of_sso_and_no_mail_of_esi_leaves_the_database(
     assert "[hidden]" in texts["Redis"]
     assert "[hidden]" in texts["Sentry"]
     assert sum("/jobs/" in address for address in texts) > 20
+
+
+def documents_in(app: App) -> dict[str, str]:
+    """Return each stored document."""
+    with app.store.database.read() as connection:
+        rows = connection.execute(sa.select(documents.c.character_id, documents.c.route, documents.c.body_json)).all()
+    return {f"{route} of {character_id}": exact_json.dumps(unpack(body)) for character_id, route, body in rows}
 
 
 def mails_of(sandbox: SandboxServer) -> set[str]:
