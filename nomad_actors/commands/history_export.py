@@ -53,11 +53,14 @@ def export(
     if kind == "skills" and (from_ or to):
         raise BadInput("skills are as last seen: leave out --from and --to, or export skill-history")
     with _opened(character_id, kind, format_, span) as prepared:
+        # What is on standard output already lacks the rows of a hole that is filled meanwhile; a file begins anew.
+        lack = _lack(prepared) if output == "-" else None
         if output == "-":
             _to_stdout(prepared, json=json)
         else:
             _to_file(prepared, Path(output), force=force, json=json)
-        _warn_of_holes(prepared)
+        if lack := lack or _lack(prepared):
+            _warn_of(lack, prepared)
 
 
 def _one_of(value: str, allowed: Any, option: str) -> None:
@@ -131,18 +134,20 @@ def _what(export: Export) -> str:
     return f"{export.kind} of character {export.character_id}"
 
 
-def _warn_of_holes(export: Export) -> None:
-    """Say on standard error if rows may be missing in the time that was exported."""
+def _lack(export: Export) -> str | None:
+    """Return why rows may be missing in the time that is exported."""
     from ..export.kinds import KINDS
 
     found = export.data.completeness(export.character_id)[KINDS[export.kind].data_type]
     count = sum(export.span.overlaps(hole.from_ms, hole.until_ms) for hole in found.holes)
     if found.complete_since_ms is None or found.complete_until_ms is None:
-        lack = "the history was never read completely"
-    elif count:
-        lack = f"{counted(count, 'hole')} in it"
-    elif export.span.from_ms is not None and export.span.from_ms < found.complete_since_ms:
-        lack = f"it is complete only since {moment(found.complete_since_ms)}"
-    else:
-        return
+        return "the history was never read completely"
+    if count:
+        return f"{counted(count, 'hole')} in it"
+    if export.span.from_ms is not None and export.span.from_ms < found.complete_since_ms:
+        return f"it is complete only since {moment(found.complete_since_ms)}"
+    return None
+
+
+def _warn_of(lack: str, export: Export) -> None:
     print_line(f"nomad: warning: rows may be missing: {lack}; see: nomad history {export.character_id}", err=True)

@@ -73,15 +73,24 @@ class Export:
         self._batches(None)
         with part_file(target) as part:
             begun = self._begin(part, encoder, force=force)
-            progress(begun.rows, total)
-            done = begun
-            for batch in self._batches(begun.cursor):
-                done = part.append(done, encoder.encode(batch), len(batch), getattr(batch[-1], "cursor", None))
-                progress(done.rows, total)
+            done = self._append_rows(part, encoder, begun, progress, total)
+            while self._kind.never_change and done.cursor is not None and not self._is_unchanged(done):
+                # Behind what was written a hole was filled or a row corrected meanwhile.
+                begun = self._begin_anew(part, encoder)
+                done = self._append_rows(part, encoder, begun, progress, total)
             finished = encoder.finish(part.path)
             self._refuse(target, force=force)
             part.replace_with(done, finished, target)
         return Written(done.rows, continued=begun.rows)
+
+    def _append_rows(self, part: PartFile, encoder: Format, begun: Done, progress: Progress, total: int | None) -> Done:
+        """Write all rows behind `begun`; return how far the file has come then."""
+        progress(begun.rows, total)
+        done = begun
+        for batch in self._batches(begun.cursor):
+            done = part.append(done, encoder.encode(batch), len(batch), getattr(batch[-1], "cursor", None))
+            progress(done.rows, total)
+        return done
 
     def _refuse(self, target: Path, *, force: bool) -> None:
         if target.exists() and not force:
@@ -97,7 +106,11 @@ class Export:
         if found is not None and found.export == export and self._is_unchanged(found):
             part.begin(found)
             return found
-        begun = Done(export, self._kind.corrections(self.database, self.character_id))
+        return self._begin_anew(part, encoder)
+
+    def _begin_anew(self, part: PartFile, encoder: Format) -> Done:
+        """Return the point before the first row, with everything cut off."""
+        begun = Done(self._identity(), self._kind.corrections(self.database, self.character_id))
         part.begin(begun)
         return part.append(begun, encoder.head(), 0, None)
 

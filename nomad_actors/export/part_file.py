@@ -72,7 +72,8 @@ class PartFile:
         """Make `finished`, this file or one that was made of it, the target, and remove the rest."""
         self._save(replace(done, finished=finished.name))
         finished.replace(target)
-        _remove(self.path, self._state_path)
+        # A part file that was renamed is gone; one of this name is another export's.
+        _remove(*({self.path} - {finished}), self._state_path)
 
     def _save(self, done: Done) -> None:
         # Always of the same name: one that a killed process leaves behind is replaced by the next.
@@ -106,6 +107,8 @@ def part_file(target: Path) -> Iterator[PartFile]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise WrongState(f"another export is writing {path}: wait for its end, or write another file") from None
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise WrongState(f"another export has just finished {path}: repeat the command")
         yield PartFile(path, state_path, file)
 
 

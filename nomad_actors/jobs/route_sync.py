@@ -298,6 +298,9 @@ class RouteSync:
                 if cache.renew(character_id, route, fresh_until_ms=response.fresh_until_ms):
                     return
                 body = self._documents.body(character_id, route.name)
+                if body is None:
+                    # It was deleted, for its age, since ESI was asked.
+                    return
                 response = dataclasses.replace(response, body=body, not_modified=False, status=200)
             cache.put(character_id, route, response)
         except (redis.RedisError, Unavailable) as error:
