@@ -38,6 +38,7 @@ class Postgres:
         """Create an empty database beside the usual one; return its URL."""
         engine = sa.create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
             connection.exec_driver_sql(f"CREATE DATABASE {name}")
         engine.dispose()
         return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
