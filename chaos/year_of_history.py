@@ -232,6 +232,8 @@ def year_of_history(draw: random.Random, seconds: float, database_url: str | Non
             year.log_in()
             year.live(plan.days)
         compared = _compare(year, app, sandbox, plan)
+        assert collector.kills, "no process was killed"
+        assert year.counts["faults"], "no response was faulty"
         app.close()
     return (
         f"{plan.characters} characters, {plan.days} days: {compared.rows} rows compared, {compared.lost} never offered "

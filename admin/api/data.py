@@ -12,6 +12,7 @@ from flask import Blueprint, Response
 from pydantic import Field, WithJsonSchema
 
 from nomad_actors.data import rows
+from nomad_actors.data.skills import SKILL_QUEUE
 from nomad_actors.errors import BadInput, NomadError, UnknownCharacter, UnknownName
 from nomad_actors.store import history
 
@@ -49,7 +50,7 @@ _ORDER_ROUTES = (history.ORDERS, history.ORDERS_HISTORY)
 ORDERS = Listing("orders", rows.Order, "market_orders", _ORDER_ROUTES)
 ORDER_EVENTS = Listing("order events", rows.OrderEvent, "market_orders", _ORDER_ROUTES)
 INDUSTRY_JOBS = Listing("industry jobs", rows.IndustryJob, "industry_jobs", (history.INDUSTRY_JOBS,))
-SKILLS = Listing("skills", rows.Skill, "skill_history", (history.SKILLS,))
+SKILLS = Listing("skills", rows.Skill, "skill_history", (history.SKILLS, SKILL_QUEUE), is_short=True)
 SKILL_HISTORY = Listing("skill history", rows.SkillEvent, "skill_history", (history.SKILLS,))
 
 

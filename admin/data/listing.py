@@ -22,12 +22,16 @@ _ID_DIGITS = 12
 
 @dataclass(frozen=True)
 class Listing:
-    """One kind of rows; `routes` are the ESI routes that they come from, in the data type that completeness knows."""
+    """One kind of rows; `routes` are the ESI routes that they come from, in the data type that completeness knows.
+
+    With `is_short` all rows are sent as one text, also when they change without any of these routes.
+    """
 
     name: str
     row: type[Any]
     data_type: str
     routes: tuple[str, ...]
+    is_short: bool = False
 
     @cached_property
     def form(self) -> RowForm:
@@ -36,7 +40,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Selection:
-    """The rows of one request. `read` returns those behind a cursor of theirs, at most as many as the limit."""
+    """The rows of one request. `read` returns those after a cursor of theirs, at most as many as the limit."""
 
     listing: Listing
     character_id: int
@@ -53,7 +57,7 @@ class Selection:
         return hashlib.sha256(exact_json.dumps(described, sort_keys=True).encode()).hexdigest()[:_ID_DIGITS]
 
     def rows(self, limit: int | None) -> Iterable[Any]:
-        """Return the rows behind the query's cursor; raises `BadInput` if that is a cursor of another selection."""
+        """Return the rows after the query's cursor; raises `BadInput` if that is a cursor of another selection."""
         return self.read(self._after(), limit)
 
     def cursor_of(self, row: Any) -> str:
@@ -76,7 +80,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Freshness:
-    """How the routes of a listing are: what `asOf` and `completeSince` say, and what tells one state from another."""
+    """How the routes of a listing are: what `asOf` and `completeSince` say, and what distinguishes two states."""
 
     states: tuple[RouteState | None, ...]
     completeness: Completeness

@@ -59,7 +59,7 @@ def _rows(selection: Selection, content_type: str, known: str | None) -> Respons
     # Before the rows: newer rows under an older ETag are only sent twice.
     freshness = _freshness(selection)
     chunks = chunks_of(selection.rows(selection.limit), encoder)
-    first, second = next(chunks), next(chunks, None)
+    first, second = ("".join(chunks), None) if selection.listing.is_short else (next(chunks), next(chunks, None))
     if second is None:
         response = Response(first, content_type=encoder.content_type)
         etag, is_weak = _digest(first), False

@@ -49,7 +49,7 @@ class Rows(ResponseModel):
     """Rows, and of which time they are."""
 
     rows: list[Any]
-    next_cursor: str | None = Field(description="pass it as `cursor` to get the next rows; null behind the last one")
+    next_cursor: str | None = Field(description="pass it as `cursor` to get the next rows; null after the last one")
     as_of: int | None = Field(description="the time of ESI's data, of the older response if there are two")
     fresh_until: int | None = Field(description="ESI has nothing newer before this time")
     complete_since: int | None = Field(

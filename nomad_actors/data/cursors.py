@@ -1,4 +1,4 @@
-"""Cursors: texts that name a row of one listing; `after` takes them to go on behind that row."""
+"""Cursors: texts that name a row of one listing; `after` takes one to continue after its row."""
 
 from __future__ import annotations
 

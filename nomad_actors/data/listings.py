@@ -123,8 +123,8 @@ class Query(Generic[RowT]):
                 query = query.where(column.in_(_storable(column, values)))
         return query.order_by(time.desc(), key.desc()) if self.newest_first else query.order_by(time, key)
 
-    def behind(self, query: sa.Select[Any], after: tuple[int, int] | None) -> sa.Select[Any]:
-        """Return the query of the rows behind one, by its time and id; of all rows for None."""
+    def following(self, query: sa.Select[Any], after: tuple[int, int] | None) -> sa.Select[Any]:
+        """Return the query of the rows after one, by its time and id; of all rows for None."""
         if after is None:
             return query
         here, there = sa.tuple_(*self.listing.order), sa.tuple_(*after)
@@ -135,7 +135,7 @@ class Query(Generic[RowT]):
         while left is None or left > 0:
             size = PAGE_ROWS if left is None else min(PAGE_ROWS, left)
             with database.read() as connection:
-                found = connection.execute(self.behind(query, after).limit(size)).all()
+                found = connection.execute(self.following(query, after).limit(size)).all()
             page: list[RowT] = list(map(self.listing.row._make, found))
             yield from page
             if len(page) < size:

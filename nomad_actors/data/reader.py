@@ -1,4 +1,4 @@
-"""Reading what was collected: documents, history and its completeness. It writes nothing but an asked refresh job."""
+"""Reading what was collected: documents, history and its completeness. It writes nothing but an requested refresh job."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class JournalEntry(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """What `after` takes to go on behind this row."""
+        """What `after` takes to continue after this row."""
         return cursor_of("journal", self.date, self.id)
 
 
@@ -62,7 +62,7 @@ class Transaction(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """What `after` takes to go on behind this row."""
+        """What `after` takes to continue after this row."""
         return cursor_of("transactions", self.date, self.transaction_id)
 
 
@@ -96,7 +96,7 @@ class Order(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """What `after` takes to go on behind this row."""
+        """What `after` takes to continue after this row."""
         return cursor_of("orders", self.issued, self.order_id)
 
 
@@ -118,7 +118,7 @@ class OrderEvent(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """What `after` takes to go on behind this row."""
+        """What `after` takes to continue after this row."""
         return cursor_of("order_events", self.at, self.event_id)
 
 
@@ -154,7 +154,7 @@ class IndustryJob(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """What `after` takes to go on behind this row."""
+        """What `after` takes to continue after this row."""
         return cursor_of("industry_jobs", self.start_date, self.job_id)
 
 
@@ -173,7 +173,7 @@ class IndustryJobEvent(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """What `after` takes to go on behind this row."""
+        """What `after` takes to continue after this row."""
         return cursor_of("industry_job_events", self.at, self.event_id)
 
 
@@ -193,7 +193,7 @@ class SkillEvent(NamedTuple):
 
     @property
     def cursor(self) -> str:
-        """What `after` takes to go on behind this row."""
+        """What `after` takes to continue after this row."""
         return cursor_of("skill_history", self.at, self.event_id)
 
 

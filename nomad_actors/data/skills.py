@@ -1,4 +1,4 @@
-"""A character's skills: the skill queue laid over `/skills`, which is stale until the character logs in."""
+"""A character's skills: the skill queue combined with `/skills`, which is stale until the character logs in."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..store import Store
+from ..store.history.rows import to_ms
 from ..store.schema import skill_levels
-from .moments import limit_ms, to_datetime
+from .moments import to_datetime
 from .rows import Skill
 
-QUEUE = "/characters/{character_id}/skillqueue"
+SKILL_QUEUE = "/characters/{character_id}/skillqueue"
 
 
 def read_skills(store: Store, character_id: int, now_ms: int) -> tuple[Skill, ...]:
@@ -23,8 +24,8 @@ def read_skills(store: Store, character_id: int, now_ms: int) -> tuple[Skill, ..
     """
     with store.database.read():
         observed = _observed(store, character_id)
-        state = store.documents.state(character_id, QUEUE)
-        queue = store.documents.body(character_id, QUEUE) or []
+        state = store.documents.state(character_id, SKILL_QUEUE)
+        queue = store.documents.body(character_id, SKILL_QUEUE) or []
     as_of = None if state is None or state.as_of_ms is None else to_datetime(state.as_of_ms)
     for entry in _finished(queue, now_ms):
         skill = observed.get(entry["skill_id"]) or Skill(character_id, entry["skill_id"], 0, 0, 0, None)
@@ -55,7 +56,8 @@ def _finished(queue: list[dict[str, Any]], now_ms: int) -> Iterable[dict[str, An
 
 
 def _end_ms(entry: dict[str, Any]) -> int | None:
-    return limit_ms(entry.get("finish_date"), "finish_date")
+    text = entry.get("finish_date")
+    return None if text is None else to_ms(text)
 
 
 def _concluded(skill: Skill, entry: dict[str, Any], as_of: datetime | None) -> Skill:

@@ -16,10 +16,10 @@ from ..logs import get_logger
 from ..metrics.definitions import ESI_REQUEST_SECONDS, ESI_REQUESTS, declare_esi_group, note_esi_error_limit
 from .checks import UNSTORABLE, Check, ListOf
 from .errors import SOON_SECONDS, EsiUnavailable
+from .inner_rows import pruned
 from .limits import Limiter, Outcome, Reservation, outcome_of
 from .limits.brakes import ESI, unanswered
 from .listings import Copy, HeldPages, Listing
-from .pruning import pruned
 from .refusals import is_sso_failure, raise_for
 from .response import EsiResponse, fresh_seconds, parse
 from .routes import COMPATIBILITY_DATE, GROUPS, Route

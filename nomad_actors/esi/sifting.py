@@ -9,7 +9,7 @@ from typing import Any
 
 from .checks import UNSTORABLE, Check, ListOf, repaired
 from .errors import EsiUnavailable
-from .pruning import Removed, pruned, rows_at
+from .inner_rows import Removed, pruned, rows_at
 from .response import EsiResponse, SetAside
 from .routes import Route
 

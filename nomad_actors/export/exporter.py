@@ -75,7 +75,7 @@ class Export:
             begun = self._begin(part, encoder, force=force)
             done = self._append_rows(part, encoder, begun, progress, total)
             while self._kind.never_change and done.cursor is not None and not self._is_unchanged(done):
-                # Behind what was written a hole was filled or a row corrected meanwhile.
+                # Before the end of what was written a hole was filled or a row corrected meanwhile.
                 begun = self._begin_anew(part, encoder)
                 done = self._append_rows(part, encoder, begun, progress, total)
             finished = encoder.finish(part.path)
@@ -84,7 +84,7 @@ class Export:
         return Written(done.rows, continued=begun.rows)
 
     def _append_rows(self, part: PartFile, encoder: Format, begun: Done, progress: Progress, total: int | None) -> Done:
-        """Write all rows behind `begun`; return how far the file has come then."""
+        """Write all rows after `begun`; return how far the file has come then."""
         progress(begun.rows, total)
         done = begun
         for batch in self._batches(begun.cursor):
@@ -97,7 +97,7 @@ class Export:
             raise WrongState(f"{target} exists: name another file, or replace it with --force")
 
     def _begin(self, part: PartFile, encoder: Format, *, force: bool) -> Done:
-        """Return the point to continue from, with everything behind it cut off."""
+        """Return the point to continue from, with everything after it cut off."""
         found, export = part.done(), self._identity()
         if found is None and not part.is_empty and not force:
             raise WrongState(f"{part.path} was not written by an export: delete it, or replace it with --force")

@@ -39,7 +39,7 @@ class Range:
 class Kind:
     """One kind of rows, and the data type whose completeness is theirs.
 
-    Rows that never change can be continued behind a cursor; others must be read in one go, or the export would mix
+    Rows that never change can be continued after a cursor; others must be read in one go, or the export would mix
     two times.
     """
 
@@ -50,7 +50,7 @@ class Kind:
     read: Callable[..., Iterable[Any]]
 
     def rows(self, data: Data, character_id: int, span: Range, after: str | None) -> Iterable[Any]:
-        """Return the rows behind the cursor `after`, by time.
+        """Return the rows after the cursor `after`, by time.
 
         Raises `UnknownCharacter`, `Unavailable`.
         """

@@ -54,13 +54,13 @@ class PartFile:
         return found if is_there else replace(found, cursor=None)
 
     def begin(self, done: Done) -> None:
-        """Cut off everything behind `done`."""
+        """Cut off everything after `done`."""
         self._file.truncate(done.bytes)
         self._file.seek(done.bytes)
         self._save(replace(done, finished=None))
 
     def append(self, done: Done, data: bytes, rows: int, cursor: str | None) -> Done:
-        """Write more rows behind `done`; return how far the file has come then."""
+        """Write more rows after `done`; return how far the file has come then."""
         self._file.write(data)
         self._file.flush()
         os.fsync(self._file.fileno())

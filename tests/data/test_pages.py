@@ -83,7 +83,7 @@ def test_a_page_of_each_list_is_read_from_its_index_in_order(
     assert len(LISTINGS) == 7
     for listing in LISTINGS:
         query = Query(listing, CHARACTER, "2023-01-01", newest_first=newest_first)
-        found = plan(store, query.behind(query.statement({}), after).limit(100), *settings)
+        found = plan(store, query.following(query.statement({}), after).limit(100), *settings)
         assert index_of(listing) in found, found
         assert_ordered(found)
 
@@ -97,7 +97,7 @@ def assert_ordered(found: str) -> None:
 def test_a_page_deep_in_a_long_journal_reads_only_its_rows(long_journal: Store) -> None:
     for newest_first in (False, True):
         query = Query(listings.JOURNAL, CHARACTER, newest_first=newest_first)
-        page = query.behind(query.statement({}), (1_700_025_000_000, 100_000)).limit(100)
+        page = query.following(query.statement({}), (1_700_025_000_000, 100_000)).limit(100)
         found = plan(long_journal, page)
         assert index_of(listings.JOURNAL) in found, found
         assert_ordered(found)

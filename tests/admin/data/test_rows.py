@@ -9,6 +9,7 @@ import json
 import pytest
 
 from nomad_actors import exact_json
+from nomad_actors.data.skills import SKILL_QUEUE
 from nomad_actors.store import history
 
 from .conftest import ADA, MINUTE_MS, START_MS, Admin, AdminApp, collect, collect_everything, entry
@@ -158,6 +159,20 @@ def test_what_has_not_changed_is_304(admin: Admin, app: AdminApp, character: int
         collect(app.store, route, body, character_id=character, as_of_ms=START_MS + 90 * MINUTE_MS)
     third = admin.get(f"{character}/{path}", Accept=accept, If_None_Match=etag)
     assert (third.status_code, third.headers["ETag"] != etag) == (200, True)
+
+
+def test_a_queue_that_changes_the_last_of_many_skills_is_no_304(admin: Admin, app: AdminApp, character: int) -> None:
+    many = [
+        {"skill_id": n, "active_skill_level": 1, "skillpoints_in_skill": 250, "trained_skill_level": 1}
+        for n in range(600)
+    ]
+    collect(app.store, history.SKILLS, {"skills": many, "total_sp": 150_000}, character_id=character)
+    first = admin.get(f"{character}/skills", Accept=CSV)
+    queued = {"skill_id": 599, "finished_level": 2, "queue_position": 0, "finish_date": "2026-11-01T00:00:00Z"}
+    collect(app.store, SKILL_QUEUE, [queued], character_id=character)
+    second = admin.get(f"{character}/skills", Accept=CSV, If_None_Match=first.headers["ETag"])
+    assert second.status_code == 200
+    assert second.text.splitlines()[-1] != first.text.splitlines()[-1]
 
 
 def _trained() -> dict[str, object]:
