@@ -25,7 +25,7 @@ def connect(settings: Settings | None = None, *, database_url: str | None = None
     """Return a reader of the database of `settings` (default: those of the environment), or of `database_url`.
 
     It connects on first use, and creates or migrates the database then, as every program does. It needs neither Redis
-    nor a token key, except that a document's requested refresh is added to the queues of this process's application, or,
+    nor a token key, except that the refresh of a document is added to the queues of this process's application, or,
     if it has none, to those of the settings. Raises `SettingsError`.
     """
     if settings is None and database_url is None:

@@ -1,4 +1,4 @@
-"""Reading what was collected: documents, history and its completeness. It writes nothing but an requested refresh job."""
+"""Reading what was collected: documents, history and its completeness. It writes nothing but a refresh job on request."""
 
 from __future__ import annotations
 
