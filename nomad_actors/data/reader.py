@@ -1,4 +1,4 @@
-"""Reading what was collected: documents, history and its completeness. It writes nothing but a refresh job on request."""
+"""Reading what was collected: documents, history and its completeness. All it writes is a refresh job on request."""
 
 from __future__ import annotations
 
