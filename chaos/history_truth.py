@@ -12,10 +12,11 @@ import sqlalchemy as sa
 
 from nomad_actors.store import Store
 from nomad_actors.store.history.completeness import Completeness, completeness
-from nomad_actors.store.schema import industry_jobs, market_orders, wallet_journal, wallet_transactions
+from nomad_actors.store.schema import industry_jobs, market_orders, skill_levels, wallet_journal, wallet_transactions
 from sandbox.world.characters import Character, World
 from sandbox.world.industry import industry_jobs as sandbox_jobs
 from sandbox.world.market import open_orders, order_history
+from sandbox.world.skills import skills
 from sandbox.world.wallet import JOURNAL_DAYS, journal, transactions
 
 DAY_S = 86_400
@@ -68,6 +69,7 @@ class Truth:
             self._compare_wallet(store, character, name, read, table, marked[name], found)
         self._compare_orders(store, character, found)
         self._compare_jobs(store, character, found)
+        self._compare_skills(store, character, found)
         found.holes = sum(len(each.holes) for each in marked.values())
         if found.holes and not may_have_holes:
             found.faults += [f"{character.name} has a hole: {each.holes}" for each in marked.values() if each.holes]
@@ -136,8 +138,29 @@ class Truth:
             found.rows += 1
             if job_id not in stored:
                 found.faults.append(f"job {job_id} of {character.name} was offered and is not stored")
-            elif row["status"] in ("delivered", "cancelled"):
-                found.faults += _differences(f"job {job_id}", row, stored[job_id])
+                continue
+            one = stored.pop(job_id)
+            if row["status"] in ("delivered", "cancelled"):
+                found.faults += _differences(f"job {job_id}", row, one)
+        found.faults += [f"job {job_id} of {character.name} never existed" for job_id in stored]
+
+    def _compare_skills(self, store: Store, character: Character, found: Comparison) -> None:
+        moments = self._collected.of(character.character_id, "skill_history")
+        if not moments:
+            return
+        stored = _stored(store, skill_levels, "skill_id", character.character_id)
+        # The response may be up to an hour older.
+        before, after = (_levels(skills(self._world, character, moments[-1] - ago_s)) for ago_s in (TOLERANCE_S, 0))
+        for skill_id, level in after.items():
+            found.rows += 1
+            known = stored.pop(skill_id)["trained_level"] if skill_id in stored else 0
+            if not before.get(skill_id, 0) <= known <= level:
+                found.faults.append(f"skill {skill_id} of {character.name} has level {known}, not {level}")
+        found.faults += [f"skill {skill_id} of {character.name} never existed" for skill_id in stored]
+
+
+def _levels(body: Row) -> dict[int, int]:
+    return {each["skill_id"]: each["trained_skill_level"] for each in body["skills"]}
 
 
 def seconds_of(text: str) -> int:
