@@ -15,8 +15,10 @@ from sqlalchemy.engine import Connection
 from ..clock import Clock
 from ..errors import TryLater
 from . import history
+from .character_lock import keep_owner, lock
 from .database import Database
 from .history import Changes, Snapshot
+from .history.completeness import DATA_TYPE_BY_ROUTE
 from .history.rows import to_ms
 from .invalid_rows import fits
 from .listing_pages import PAGES_HELD, delete_pages
@@ -128,7 +130,7 @@ class Documents:
         now_ms = self._clock.now_ms()
         snapshot = Snapshot(character_id, route, response.body, as_of_ms, response.request_id, lost, now_ms)
         with self._database.write() as connection:
-            _check_owner(connection, character_id, owner_hash)
+            _check_owner(character_id, lock(connection, character_id), owner_hash)
             if response.pages > 1:
                 delete_pages(connection, character_id, route)
             state = _state(connection, character_id, route)
@@ -170,7 +172,9 @@ class Documents:
         now_ms = self._clock.now_ms()
         snapshot = Snapshot(character_id, route, None, as_of_ms, response.request_id, read_ms=now_ms)
         with self._database.write() as connection:
-            _check_owner(connection, character_id, owner_hash)
+            # Most routes have no history: their answers need not wait for each other.
+            keep = lock if route in DATA_TYPE_BY_ROUTE else keep_owner
+            _check_owner(character_id, keep(connection, character_id), owner_hash)
             changes = history.renew(connection, snapshot)
             # A "not modified" response may have no validators: keep the old ones.
             validators = {"etag": response.etag, "last_modified": response.last_modified}
@@ -332,16 +336,9 @@ def _body(connection: Connection, character_id: int, route: str) -> Any:
     return None if packed is None else unpack(packed)
 
 
-_OWNER = sa.select(characters.c.owner_hash).where(characters.c.character_id == sa.bindparam("of_character"))
-
-
-def _check_owner(connection: Connection, character_id: int, owner_hash: str | None) -> None:
+def _check_owner(character_id: int, stored_hash: str, owner_hash: str | None) -> None:
     """Raise `OwnerChanged` if the character has another owner than `owner_hash` (None: not known)."""
-    if owner_hash is None:
-        return
-    # Locked on PostgreSQL, so that a new owner's login waits for this transaction, or this one for that.
-    stored = connection.execute(_OWNER.with_for_update(read=True), {"of_character": character_id}).scalar()
-    if is_other_owner(stored or "", owner_hash):
+    if is_other_owner(stored_hash, owner_hash or ""):
         raise OwnerChanged(
             f"another owner has logged character {character_id} in meanwhile; its data is requested anew",
             retry_after_seconds=1,

@@ -1,4 +1,4 @@
-"""Saves what a response proves, in the transaction that saves its rows.
+"""Saves what a response proves, in the transaction that saves its rows and has locked the character.
 
 Market orders come from two routes, so both prove a time only together: up to the older of the two.
 """
@@ -27,8 +27,6 @@ _DATED: Mapping[str, sa.Column[Any]] = MappingProxyType(
     {JOURNAL: wallet_journal.c.id, TRANSACTIONS: wallet_transactions.c.transaction_id}
 )
 
-#: What differs from every other advisory lock.
-_LOCK = 0x4869_7374 << 32
 _HOLE = tuple(history_holes.c[each.name] for each in fields(Span))
 #: Built once, and one row a hole. By the character, because there may be holes without coverage.
 _COVERAGE = (
@@ -60,7 +58,6 @@ _COVERAGE = (
 
 def prove(connection: Connection, snapshot: Snapshot) -> None:
     """Save what a complete response, or one with rows set aside, proves."""
-    _lock(connection, snapshot)
     known = read_coverage(connection, snapshot.character_id, DATA_TYPE_BY_ROUTE[snapshot.route])
     _save(connection, snapshot, known, _with_response(connection, known, snapshot))
 
@@ -163,12 +160,6 @@ def read_coverage(connection: Connection, character_id: int, data_type: str) -> 
         return Coverage()
     first = rows[0]
     return Coverage(first.complete_since_ms, first.complete_until_ms, first.complete_read_ms, holes)
-
-
-def _lock(connection: Connection, snapshot: Snapshot) -> None:
-    """Let one transaction at a time write what a character's routes prove; SQLite has one writer anyway."""
-    if snapshot.route in _OTHER and connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK ^ snapshot.character_id)))
 
 
 def _save(connection: Connection, snapshot: Snapshot, before: Coverage, after: Coverage) -> None:
