@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from ..clock import Clock
 from ..errors import TryLater
+from ..http_date import http_date_ms
 from . import history
 from .character_lock import keep_owner, lock
 from .database import Database
@@ -128,13 +129,14 @@ class Documents:
         }
         lost = [row.row for row in response.set_aside if not row.is_stored]
         now_ms = self._clock.now_ms()
-        snapshot = Snapshot(character_id, route, response.body, as_of_ms, response.request_id, lost, now_ms)
+        made_ms = http_date_ms(response.last_modified)
+        snapshot = Snapshot(character_id, route, response.body, as_of_ms, response.request_id, lost, now_ms, made_ms)
         with self._database.write() as connection:
             _check_owner(character_id, lock(connection, character_id), owner_hash)
             if response.pages > 1:
                 delete_pages(connection, character_id, route)
             state = _state(connection, character_id, route)
-            is_older = state is not None and state.as_of_ms is not None and as_of_ms < min(state.as_of_ms, now_ms)
+            is_older = state is not None and state.as_of_ms is not None and snapshot.is_older_than(state.as_of_ms)
             changes = history.absorb(connection, replace(snapshot, is_newest=not is_older))
             changes += Changes(set_aside=len(lost), repaired=len(response.set_aside) - len(lost))
             save_set_aside(connection, character_id, route, response.set_aside, now_ms)
@@ -170,7 +172,8 @@ class Documents:
         Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
-        snapshot = Snapshot(character_id, route, None, as_of_ms, response.request_id, read_ms=now_ms)
+        made_ms = http_date_ms(response.last_modified)
+        snapshot = Snapshot(character_id, route, None, as_of_ms, response.request_id, (), now_ms, made_ms)
         with self._database.write() as connection:
             # Most routes have no history: their answers need not wait for each other.
             keep = lock if route in DATA_TYPE_BY_ROUTE else keep_owner

@@ -39,6 +39,19 @@ class Coverage:
     read_ms: int | None = None
     holes: tuple[Span, ...] = ()
 
+    def taken_back(self, now_ms: int, to_ms: int) -> Coverage:
+        """Return this with `to_ms` for times after `now_ms`, which a clock that was ahead has claimed."""
+        since_ms, until_ms, read_ms = (
+            each if each is None or each <= now_ms else to_ms for each in (self.since_ms, self.until_ms, self.read_ms)
+        )
+        # Those of the balances have ESI's times.
+        holes = tuple(
+            hole if hole.cause == "balance" else replace(hole, until_ms=min(hole.until_ms, now_ms))
+            for hole in self.holes
+            if hole.cause == "balance" or hole.from_ms <= now_ms
+        )
+        return Coverage(since_ms, until_ms, read_ms, holes)
+
     def proves(self, at_ms: int) -> bool:
         """Return whether every row of this time is known, apart from holes."""
         return self.since_ms is not None and self.until_ms is not None and self.since_ms <= at_ms < self.until_ms

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from ...http_date import http_date_ms
 from ..schema import characters, history_coverage, history_holes, sync_state, wallet_journal, wallet_transactions
 from ..upsert import upsert
 from .balances import Ledger
@@ -85,6 +86,7 @@ def last_as_of_ms(connection: Connection, snapshot: Snapshot) -> int | None:
 
 
 def _with_response(connection: Connection, known: Coverage, snapshot: Snapshot) -> Coverage:
+    known = known.taken_back(snapshot.shown_at_ms, snapshot.as_of_ms)
     window = _window(connection, snapshot, known)
     if window is None:
         return known
@@ -105,14 +107,15 @@ def _with_response(connection: Connection, known: Coverage, snapshot: Snapshot) 
 
 def _window(connection: Connection, snapshot: Snapshot, known: Coverage) -> tuple[int, int] | None:
     """Return the time that ESI shows in `snapshot`: since when, and until when it was true."""
-    data_type, read_ms, as_of_ms = DATA_TYPE_BY_ROUTE[snapshot.route], snapshot.read_at_ms, snapshot.as_of_ms
+    data_type, shown_ms, as_of_ms = DATA_TYPE_BY_ROUTE[snapshot.route], snapshot.shown_at_ms, snapshot.as_of_ms
     if snapshot.route in _OTHER:
         other = _state(connection, snapshot.character_id, _OTHER[snapshot.route])
         if other is None or other.as_of_ms is None or other.set_aside:
             return None
         as_of_ms = min(as_of_ms, other.as_of_ms)
-        read_ms = read_ms if snapshot.route == ORDERS_HISTORY else other.synced_ms
-    since_ms = shown_since_ms(data_type, read_ms)
+        if snapshot.route == ORDERS:
+            shown_ms = max(other.synced_ms, http_date_ms(other.last_modified) or 0)
+    since_ms = shown_since_ms(data_type, shown_ms)
     if since_ms is None:
         # Differences between two responses miss nothing that lasted.
         since_ms = as_of_ms if known.until_ms is None else known.until_ms
@@ -147,7 +150,7 @@ def _date_ms(row: Any) -> int | None:
 
 
 def _state(connection: Connection, character_id: int, route: str) -> Row[*tuple[Any, ...]] | None:
-    columns = (sync_state.c.as_of_ms, sync_state.c.synced_ms, sync_state.c.set_aside)
+    columns = (sync_state.c.as_of_ms, sync_state.c.synced_ms, sync_state.c.set_aside, sync_state.c.last_modified)
     same = (sync_state.c.character_id == character_id, sync_state.c.route == route)
     return connection.execute(sa.select(*columns).where(*same)).one_or_none()
 
