@@ -176,8 +176,8 @@ class Documents:
         snapshot = Snapshot(character_id, route, None, as_of_ms, response.request_id, (), now_ms, made_ms)
         with self._database.write() as connection:
             # Most routes have no history: their answers need not wait for each other.
-            keep = lock if route in DATA_TYPE_BY_ROUTE else keep_owner
-            _check_owner(character_id, keep(connection, character_id), owner_hash)
+            owner_of = lock if route in DATA_TYPE_BY_ROUTE else keep_owner
+            _check_owner(character_id, owner_of(connection, character_id), owner_hash)
             changes = history.renew(connection, snapshot)
             # A "not modified" response may have no validators: keep the old ones.
             validators = {"etag": response.etag, "last_modified": response.last_modified}

@@ -43,8 +43,8 @@ def respond(store: Store, clock: ManualClock) -> Callable[..., None]:
         stored = {} if state is None else {"stored_ms": state.as_of_ms, "stored_last_modified": state.last_modified}
         true_ms = as_of_ms(ROUTES[route], response, now_ms=clock.now_ms(), **stored)  # type: ignore[arg-type]
         clock.advance(seconds=0.005)
-        keep = store.documents.renew if body is None else store.documents.save
-        keep(CHARACTER, route, response, as_of_ms=true_ms, next_due_ms=0)
+        store_it = store.documents.renew if body is None else store.documents.save
+        store_it(CHARACTER, route, response, as_of_ms=true_ms, next_due_ms=0)
 
     return save
 

@@ -1,6 +1,7 @@
 """Saves what a response proves, in the transaction that saves its rows and has locked the character.
 
-Market orders come from two routes, so both prove a time only together: up to the older of the two.
+Market orders come from two routes, so both prove a time only together: up to the older of the two. They begin with the
+first of these times, because orders that were filled before are in no response.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..schema import characters, history_coverage, history_holes, sync_state, wa
 from ..upsert import upsert
 from .balances import Ledger
 from .completeness import DATA_TYPE_BY_ROUTE, shown_since_ms
-from .coverage import Coverage, Span, balanced, extended, marked
+from .coverage import Coverage, Span, balanced, extended, marked, with_unseen
 from .routes import JOURNAL, ORDERS, ORDERS_HISTORY, TRANSACTIONS
 from .rows import Snapshot, to_ms
 
@@ -87,6 +88,22 @@ def last_as_of_ms(connection: Connection, snapshot: Snapshot) -> int | None:
 
 def _with_response(connection: Connection, known: Coverage, snapshot: Snapshot) -> Coverage:
     known = known.taken_back(snapshot.shown_at_ms, snapshot.as_of_ms)
+    found = _extended(connection, known, snapshot)
+    if snapshot.route != ORDERS or not snapshot.is_complete or not snapshot.is_newest:
+        return found
+    since_ms = _listed_ms(connection, snapshot, known, found)
+    return found if since_ms is None else with_unseen(found, since_ms, snapshot.as_of_ms, snapshot.read_at_ms)
+
+
+def _listed_ms(connection: Connection, snapshot: Snapshot, known: Coverage, found: Coverage) -> int | None:
+    """Return when the open orders were last listed without a row set aside, or a time that is proven instead."""
+    last = _state(connection, snapshot.character_id, snapshot.route)
+    if last is not None and last.as_of_ms is not None and not last.set_aside:
+        return int(last.as_of_ms)
+    return found.since_ms if known.until_ms is None else known.until_ms
+
+
+def _extended(connection: Connection, known: Coverage, snapshot: Snapshot) -> Coverage:
     window = _window(connection, snapshot, known)
     if window is None:
         return known
@@ -119,6 +136,8 @@ def _window(connection: Connection, snapshot: Snapshot, known: Coverage) -> tupl
     if since_ms is None:
         # Differences between two responses miss nothing that lasted.
         since_ms = as_of_ms if known.until_ms is None else known.until_ms
+    elif snapshot.route in _OTHER:
+        since_ms = max(since_ms, as_of_ms if known.since_ms is None else known.since_ms)
     return since_ms, as_of_ms
 
 
