@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,7 @@ from nomad_actors.store.history.completeness import Completeness, completeness
 from nomad_actors.store.schema import industry_jobs, market_orders, skill_levels, wallet_journal, wallet_transactions
 from sandbox.world.characters import Character, World
 from sandbox.world.industry import industry_jobs as sandbox_jobs
-from sandbox.world.market import open_orders, order_history
+from sandbox.world.market import open_orders, order_history, orders_placed
 from sandbox.world.skills import skills
 from sandbox.world.wallet import JOURNAL_DAYS, journal, transactions
 
@@ -67,12 +67,14 @@ class Truth:
             ("wallet_transactions", transactions, wallet_transactions),
         ):
             self._compare_wallet(store, character, name, read, table, marked[name], found)
-        self._compare_orders(store, character, found)
+        self._compare_orders(store, character, marked["market_orders"], found)
         self._compare_jobs(store, character, found)
         self._compare_skills(store, character, found)
-        found.holes = sum(len(each.holes) for each in marked.values())
-        if found.holes and not may_have_holes:
-            found.faults += [f"{character.name} has a hole: {each.holes}" for each in marked.values() if each.holes]
+        # Whoever is read once a week has orders that were in no response.
+        holes = [hole for each in marked.values() for hole in each.holes if hole.cause != "unseen"]
+        found.holes = len(holes)
+        if holes and not may_have_holes:
+            found.faults.append(f"{character.name} has holes: {holes}")
         return found
 
     def _compare_wallet(
@@ -105,7 +107,7 @@ class Truth:
     def _months(self) -> Iterable[int]:
         return (self._began_s, *range(self._ended_s, self._began_s, -(JOURNAL_DAYS - 1) * DAY_S))
 
-    def _compare_orders(self, store: Store, character: Character, found: Comparison) -> None:
+    def _compare_orders(self, store: Store, character: Character, marked: Completeness, found: Comparison) -> None:
         stored = _stored(store, market_orders, "order_id", character.character_id)
         moments = self._collected.of(character.character_id, "market_orders")
         offered: dict[int, tuple[str, Row]] = {}
@@ -113,6 +115,13 @@ class Truth:
             offered |= {row["order_id"]: ("open", row) for row in open_orders(self._world, character, at_s)}
             closed = order_history(self._world, character, at_s)
             offered |= {row["order_id"]: (row["state"], row) for row in closed}
+        for order in orders_placed(self._world, character, self._began_s, self._ended_s):
+            if order.order_id in stored or order.order_id in offered:
+                continue
+            found.lost += 1
+            if not _is_marked(marked, order.placed_s * 1000):
+                placed = datetime.fromtimestamp(order.placed_s, UTC)
+                found.faults.append(f"order {order.order_id} of {character.name} ({placed}) is missing and unmarked")
         still_open = {row["order_id"] for row in open_orders(self._world, character, moments[-1])} if moments else set()
         for order_id, (state, row) in offered.items():
             found.rows += 1

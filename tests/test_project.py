@@ -16,7 +16,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Settings, errors, clocks, what a log line may hold: what any part may import.
 GROUND = {
-    *("clock", "errors", "exact_json", "findings", "logs", "response_model", "retention", "settings", "thresholds"),
+    *(
+        "clock",
+        "errors",
+        "exact_json",
+        "findings",
+        "http_date",
+        "logs",
+        "response_model",
+        "retention",
+        "settings",
+        "thresholds",
+    ),
     "version",
 }
 #: What each part may import besides the ground floor. Down only.

@@ -286,7 +286,7 @@ def esi_row(table: Table) -> list[Panel]:
         graph(
             "Holes in the history, by cause",
             """Spans in which rows may be missing: ESI no longer showed them (retention), they could not be stored
-            (set_aside), or the balances do not add up (balance).""",
+            (set_aside), the balances do not add up (balance), or orders were filled between two lists (unseen).""",
             [Query(expr="max by (data_type, cause) (nomad_history_holes)", legend="{{data_type}} {{cause}}")],
             unit="short",
         ),

@@ -102,6 +102,8 @@ def _span(hole: Hole) -> str:
 def _prospect(hole: Hole) -> str:
     if hole.can_be_filled:
         return "ESI still shows this time, or its end: the next collection reads it."
+    if hole.cause == "unseen":
+        return "Filled orders are in no list of ESI: the hole remains. Cancelled and expired ones are stored."
     return "ESI no longer shows this time: the rows are lost, and the hole remains."
 
 
@@ -152,6 +154,12 @@ def _hole_as_json(hole: Hole) -> dict[str, Any]:
     }
 
 
+def _of_esi(hole: Hole) -> Text:
+    if hole.can_be_filled:
+        return styled("has it", "yellow")
+    return styled("never had it" if hole.cause == "unseen" else "dropped it", "red")
+
+
 @group.command()
 def holes(limit: Limit = 50, json: Json = False) -> None:
     """Show the holes of all characters: those that ESI can still fill first, the one that it drops first on top."""
@@ -186,6 +194,6 @@ def _hole_row(each: FoundHole) -> list[Text | str]:
         moment(hole.from_ms),
         moment(hole.until_ms),
         duration(hole.until_ms - hole.from_ms),
-        styled("has it", "yellow") if hole.can_be_filled else styled("dropped it", "red"),
+        _of_esi(hole),
         f"{hole.cause}: {hole.details}",
     ]

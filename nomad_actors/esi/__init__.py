@@ -16,7 +16,7 @@ from .errors import (
     TokenUnchecked,
 )
 from .listings import Copy, HeldPages
-from .response import EsiResponse, http_date
+from .response import EsiResponse
 from .routes import COMPATIBILITY_DATE, GROUPS, ROUTES, Route, dataset_of, normalise
 from .sso import SsoClient, Tokens
 from .sso_session import http_session
@@ -47,7 +47,6 @@ __all__ = [
     "TokenUnchecked",
     "Tokens",
     "dataset_of",
-    "http_date",
     "http_session",
     "normalise",
 ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from .. import exact_json
+from ..http_date import http_date
 from .routes import Route
 
 #: A request at the exact moment of expiry is too early: the clocks of ESI's hosts differ by seconds (evemon's
@@ -95,13 +94,3 @@ def retry_after_seconds(status: int, headers: Mapping[str, str]) -> float | None
     if until is None or date is None or until <= date:
         return None
     return min((until - date).total_seconds(), longest_wait_seconds(status))
-
-
-def http_date(text: str | None) -> datetime | None:
-    """Return the date in a header, or None if it is missing or invalid."""
-    try:
-        date = parsedate_to_datetime(text) if text else None
-    except (ValueError, OverflowError):
-        return None
-    # "-0000" is parsed as a time without a zone.
-    return date.replace(tzinfo=UTC) if date and date.tzinfo is None else date

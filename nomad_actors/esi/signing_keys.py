@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from ..clock import Clock
+from ..http_date import http_date
 from ..logs import get_logger
 from .errors import SsoUnavailable
 from .limits.keys import key as redis_key
-from .response import http_date
 
 #: CCP's example caches the keys for this long (esi-docs, SSO).
 JWKS_SECONDS = 300

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 
-from ..esi import EsiResponse, Route, http_date
+from ..esi import EsiResponse, Route
 from ..esi.response import SLACK_SECONDS
+from ..http_date import http_date
 
 SLACK_MS = SLACK_SECONDS * 1000
 #: The share of a route's interval over which its refreshes are spread, by character.

@@ -92,7 +92,7 @@ class HistoricalDataPayload(CharacterPayload):
 
 
 class HistoryHole(Result):
-    """A span in which rows may be missing, both ends included: `retention`, `set_aside` or `balance`."""
+    """A span in which rows may be missing, both ends included: `retention`, `set_aside`, `balance` or `unseen`."""
 
     from_ms: int
     until_ms: int
@@ -107,8 +107,8 @@ class HistoricalDataResult(Result):
 
     character_id: int | None = None
     data_type: str | None = None
-    #: The outcome by route: stored (the range is proven complete, or ESI no longer shows it), fresh (our copy was
-    #: current), not_modified or updated.
+    #: The outcome by route: stored (the wallet's range is proven complete, or ESI no longer shows it), fresh (our copy
+    #: was current), not_modified or updated.
     outcomes: dict[str, str] = Field(default_factory=dict)
     #: Stored rows within the range; without one, the rows that ESI sent.
     rows: int = 0

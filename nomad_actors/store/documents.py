@@ -14,9 +14,12 @@ from sqlalchemy.engine import Connection
 
 from ..clock import Clock
 from ..errors import TryLater
+from ..http_date import http_date_ms
 from . import history
+from .character_lock import keep_owner, lock
 from .database import Database
 from .history import Changes, Snapshot
+from .history.completeness import DATA_TYPE_BY_ROUTE
 from .history.rows import to_ms
 from .invalid_rows import fits
 from .listing_pages import PAGES_HELD, delete_pages
@@ -126,13 +129,14 @@ class Documents:
         }
         lost = [row.row for row in response.set_aside if not row.is_stored]
         now_ms = self._clock.now_ms()
-        snapshot = Snapshot(character_id, route, response.body, as_of_ms, response.request_id, lost, now_ms)
+        made_ms = http_date_ms(response.last_modified)
+        snapshot = Snapshot(character_id, route, response.body, as_of_ms, response.request_id, lost, now_ms, made_ms)
         with self._database.write() as connection:
-            _check_owner(connection, character_id, owner_hash)
+            _check_owner(character_id, lock(connection, character_id), owner_hash)
             if response.pages > 1:
                 delete_pages(connection, character_id, route)
             state = _state(connection, character_id, route)
-            is_older = state is not None and state.as_of_ms is not None and as_of_ms < min(state.as_of_ms, now_ms)
+            is_older = state is not None and state.as_of_ms is not None and snapshot.is_older_than(state.as_of_ms)
             changes = history.absorb(connection, replace(snapshot, is_newest=not is_older))
             changes += Changes(set_aside=len(lost), repaired=len(response.set_aside) - len(lost))
             save_set_aside(connection, character_id, route, response.set_aside, now_ms)
@@ -168,9 +172,12 @@ class Documents:
         Raises `Unavailable`.
         """
         now_ms = self._clock.now_ms()
-        snapshot = Snapshot(character_id, route, None, as_of_ms, response.request_id, read_ms=now_ms)
+        made_ms = http_date_ms(response.last_modified)
+        snapshot = Snapshot(character_id, route, None, as_of_ms, response.request_id, (), now_ms, made_ms)
         with self._database.write() as connection:
-            _check_owner(connection, character_id, owner_hash)
+            # Most routes have no history: their answers need not wait for each other.
+            owner_of = lock if route in DATA_TYPE_BY_ROUTE else keep_owner
+            _check_owner(character_id, owner_of(connection, character_id), owner_hash)
             changes = history.renew(connection, snapshot)
             # A "not modified" response may have no validators: keep the old ones.
             validators = {"etag": response.etag, "last_modified": response.last_modified}
@@ -332,16 +339,9 @@ def _body(connection: Connection, character_id: int, route: str) -> Any:
     return None if packed is None else unpack(packed)
 
 
-_OWNER = sa.select(characters.c.owner_hash).where(characters.c.character_id == sa.bindparam("of_character"))
-
-
-def _check_owner(connection: Connection, character_id: int, owner_hash: str | None) -> None:
+def _check_owner(character_id: int, stored_hash: str, owner_hash: str | None) -> None:
     """Raise `OwnerChanged` if the character has another owner than `owner_hash` (None: not known)."""
-    if owner_hash is None:
-        return
-    # Locked on PostgreSQL, so that a new owner's login waits for this transaction, or this one for that.
-    stored = connection.execute(_OWNER.with_for_update(read=True), {"of_character": character_id}).scalar()
-    if is_other_owner(stored or "", owner_hash):
+    if is_other_owner(stored_hash, owner_hash or ""):
         raise OwnerChanged(
             f"another owner has logged character {character_id} in meanwhile; its data is requested anew",
             retry_after_seconds=1,

@@ -218,7 +218,7 @@ history_holes = Table(
     Column("data_type", String(40), nullable=False),
     Column("from_ms", BigInteger, nullable=False),
     Column("until_ms", BigInteger, nullable=False),
-    # retention, set_aside, balance (the amounts do not lead from one balance to the next)
+    # retention, set_aside, balance (the amounts do not lead from one balance to the next), unseen (filled orders)
     Column("cause", String(20), nullable=False),
     # What was found, for people: ids, amounts, reasons.
     Column("details", Text, nullable=False),

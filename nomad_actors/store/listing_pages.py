@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from ..clock import Clock
+from .character_lock import lock
 from .database import Database
 from .packed_body import pack, unpack
-from .schema import characters, listing_pages, sync_state
+from .schema import listing_pages, sync_state
 
 if TYPE_CHECKING:
     from ..esi import EsiResponse
@@ -164,15 +165,8 @@ class HeldListing:
         return _pages(connection, self._character_id, self._route)
 
 
-def lock(connection: Connection, character_id: int) -> None:
-    """Let one transaction at a time change the held responses of a character; SQLite has one writer anyway."""
-    same = characters.c.character_id == character_id
-    connection.execute(sa.select(characters.c.character_id).where(same).with_for_update(key_share=True))
-
-
 def delete_pages(connection: Connection, character_id: int, route: str) -> None:
-    """Delete what is held of a listing, in the transaction that saves its document."""
-    lock(connection, character_id)
+    """Delete what is held of a listing, in a transaction that has locked the character."""
     connection.execute(sa.delete(listing_pages).where(*_same(character_id, route)))
 
 

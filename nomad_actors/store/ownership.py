@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from .character_lock import lock
 from .database import Database
 from .schema import characters, listing_pages, logins, metadata, sync_state
 from .upsert import BATCH_ROWS, upsert
@@ -102,6 +103,7 @@ def delete_rows(database: Database, character_id: int) -> dict[str, int]:
     From then on no job can save anything for it. Raises `Unavailable`.
     """
     with database.write() as connection:
+        lock(connection, character_id)
         deleted = {
             table.name: connection.execute(sa.delete(table).where(table.c.character_id == character_id)).rowcount
             for table in (*TABLES, characters)

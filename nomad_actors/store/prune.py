@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from .character_lock import lock
 from .database import Database
 from .schema import (
     characters,
@@ -164,6 +165,7 @@ def _characters(database: Database, rule: _Rule, before_ms: int) -> list[int]:
 
 
 def _delete_batch(connection: Connection, rule: _Rule, character_id: int, before_ms: int) -> int:
+    lock(connection, character_id)
     is_character = rule.table.c.character_id == character_id
     query = sa.select(rule.key).where(is_character, rule.is_old(before_ms)).limit(BATCH_ROWS)
     keys = connection.execute(query).scalars().all()

@@ -50,6 +50,12 @@ def order_history(world: World, character: Character, now_s: int) -> list[Row]:
     return [{**_row(character, order, order.ends_s), "state": order.outcome} for order in ended]
 
 
+def orders_placed(world: World, character: Character, since_s: int, until_s: int) -> list[Order]:
+    """Return all orders that were placed in a time, also those that no response has had."""
+    days = (until_s - since_s) // DAY + 1
+    return [order for order in _orders(world, character, until_s, days) if since_s <= order.placed_s <= until_s]
+
+
 def _orders(world: World, character: Character, now_s: int, days: int) -> list[Order]:
     return [order for day in days_until(now_s, days) for order in _placed_on(world, character, day)]
 

@@ -100,14 +100,27 @@ def test_a_range_that_is_proven_complete_costs_no_request(
     collect: Collect, clock: ManualClock, sandbox: SandboxServer, advance: Callable[[float], None]
 ) -> None:
     yesterday = datetime.fromtimestamp(clock.now_ms() / 1000 - 86_400, UTC)
-    assert set(collect("market_orders").outcomes.values()) == {"updated"}
+    assert set(collect("wallet_journal").outcomes.values()) == {"updated"}
     advance(7_200)
-    found = collect("market_orders", from_date="2026-10-01", to_date=yesterday)
+    found = collect("wallet_journal", from_date="2026-10-01", to_date=yesterday)
     assert set(found.outcomes.values()) == {"stored"}
     assert (found.holes, found.complete_until_ms) == ([], clock.now_ms() - 7_200_000)
     # A later end is not proven yet.
-    later = collect("market_orders", from_date="2026-10-01", to_date=yesterday + timedelta(days=1, minutes=1))
+    later = collect("wallet_journal", from_date="2026-10-01", to_date=yesterday + timedelta(days=1, minutes=1))
     assert "stored" not in later.outcomes.values()
+
+
+@pytest.mark.parametrize("data_type", ["market_orders", "industry_jobs", "skill_history"])
+def test_orders_jobs_and_skills_are_read_whatever_the_range(
+    data_type: str, collect: Collect, clock: ManualClock, advance: Callable[[float], None]
+) -> None:
+    # What was issued or started long ago may have ended yesterday.
+    begin = datetime.fromtimestamp(clock.now_ms() / 1000, UTC)
+    long_ago = {"from_date": begin - timedelta(days=130), "to_date": begin - timedelta(days=100)}
+    assert "stored" not in collect(data_type, **long_ago).outcomes.values()
+    advance(7_200)
+    within = {"from_date": begin, "to_date": begin + timedelta(seconds=1)}
+    assert not {"stored", "fresh"} & set(collect(data_type, **within).outcomes.values())
 
 
 def test_a_range_wider_than_esi_keeps_says_since_when_it_is_complete(

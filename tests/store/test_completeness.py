@@ -16,7 +16,9 @@ from nomad_actors.esi.response import SetAside
 from nomad_actors.store import Store
 from nomad_actors.store.history import INDUSTRY_JOBS, JOURNAL, ORDERS, ORDERS_HISTORY, SKILLS, TRANSACTIONS
 from nomad_actors.store.history.completeness import DATA_TYPES, Completeness, completeness
+from nomad_actors.store.history.fleet import count_fillable, urgent
 from nomad_actors.store.ownership import delete_rows
+from nomad_actors.store.verification.holes import all_holes
 
 CHARACTER = 90000001
 DAY_MS = 86_400_000
@@ -134,18 +136,13 @@ def test_balances_that_agree_do_not_close_a_hole_but_are_named(respond: Any, rea
     assert "what may be missing adds up to 0 ISK" in read().holes[0].details
 
 
-def test_an_older_hosts_response_makes_a_hole_smaller(
-    respond: Any, read: Read, clock: ManualClock, store: Store
-) -> None:
+def test_an_older_hosts_response_takes_nothing_back(respond: Any, read: Read, clock: ManualClock) -> None:
     respond(JOURNAL, [])
     clock.advance(seconds=40 * 86_400)
     respond(JOURNAL, [])
-    now_ms = clock.now_ms()
-    earlier = ManualClock(now_ms - DAY_MS)
-    store.documents._clock = earlier
-    respond(JOURNAL, [], as_of_ms=now_ms - DAY_MS)
-    assert _holes(read()) == [(START_MS, now_ms - DAY_MS - SHOWN_MS, "retention")]
-    assert read().complete_until_ms == now_ms
+    found = read()
+    respond(JOURNAL, [], as_of_ms=clock.now_ms() - DAY_MS)
+    assert read() == found
 
 
 def test_a_missing_entry_is_a_hole_until_a_later_response_has_it(respond: Any, read: Read, clock: ManualClock) -> None:
@@ -269,20 +266,20 @@ def test_orders_are_complete_up_to_the_older_of_their_two_routes(
 ) -> None:
     respond(ORDERS, [])
     assert read("market_orders").complete_until_ms is None
-    clock.advance(seconds=3_600)
+    clock.advance(seconds=1_200)
     respond(ORDERS_HISTORY, [])
     found = read("market_orders")
-    assert (found.complete_since_ms, found.complete_until_ms) == (clock.now_ms() - 90 * DAY_MS + 1_000, START_MS)
+    assert (found.complete_since_ms, found.complete_until_ms) == (START_MS, START_MS)
     history_ms = clock.now_ms()
-    clock.advance(seconds=3_600)
+    clock.advance(seconds=1_200)
     confirm(ORDERS)
     assert read("market_orders").complete_until_ms == history_ms
-    clock.advance(seconds=3_600)
+    clock.advance(seconds=1_200)
     respond(ORDERS_HISTORY, [], lost=[{"issued": _date(START_MS)}])
     assert _holes(read("market_orders")) == [(history_ms, clock.now_ms(), "set_aside")]
     confirm(ORDERS)
     assert read("market_orders").complete_until_ms == history_ms
-    clock.advance(seconds=3_600)
+    clock.advance(seconds=1_200)
     respond(ORDERS_HISTORY, [])
     confirm(ORDERS)
     assert (read("market_orders").holes, read("market_orders").complete_until_ms) == ((), clock.now_ms())
@@ -297,7 +294,78 @@ def test_orders_have_a_hole_if_the_history_was_not_read_for_longer_than_esi_keep
     respond(ORDERS, [])
     assert read("market_orders").complete_until_ms == START_MS
     respond(ORDERS_HISTORY, [])
-    assert _holes(read("market_orders")) == [(START_MS, clock.now_ms() - 90 * DAY_MS + 1_000, "retention")]
+    assert _holes(read("market_orders")) == [
+        (START_MS, clock.now_ms() - 90 * DAY_MS + 1_000, "retention"),
+        (START_MS, clock.now_ms(), "unseen"),
+    ]
+
+
+@pytest.mark.parametrize("is_modified", [True, False])
+def test_orders_that_were_filled_between_two_distant_lists_are_a_hole_that_stays(
+    is_modified: bool, respond: Any, confirm: Any, read: Read, clock: ManualClock, store: Store
+) -> None:
+    respond(ORDERS, [])
+    respond(ORDERS_HISTORY, [])
+    clock.advance(seconds=3_600)
+    _read_orders(respond, confirm, is_modified)
+    assert _holes(read("market_orders")) == []
+    begin_ms = clock.now_ms()
+    clock.advance(seconds=3_601)
+    _read_orders(respond, confirm, is_modified)
+    found = read("market_orders")
+    assert (_holes(found), found.complete_until_ms) == ([(begin_ms, clock.now_ms(), "unseen")], clock.now_ms())
+    assert not found.holes[0].can_be_filled
+    assert not all_holes(store.database, clock.now_ms(), 9)[0][0].hole.can_be_filled
+    assert (count_fillable(store.database, clock.now_ms()), urgent(store.database, clock.now_ms(), 0.5)) == (0, set())
+    for _ in range(4):
+        clock.advance(seconds=1_200)
+        _read_orders(respond, confirm, is_modified)
+    assert read("market_orders").holes == found.holes
+
+
+def test_lists_of_open_orders_that_are_always_far_apart_make_one_hole(
+    respond: Any, confirm: Any, read: Read, clock: ManualClock
+) -> None:
+    found_ms = 0
+    for day in range(5):
+        respond(ORDERS, [])
+        respond(ORDERS_HISTORY, [])
+        found_ms = clock.now_ms() if day == 1 else found_ms
+        clock.advance(seconds=600)
+        confirm(ORDERS)
+        clock.advance(seconds=86_400)
+    (hole,) = read("market_orders").holes
+    assert (hole.from_ms, hole.until_ms) == (START_MS + 600_000, START_MS + 4 * 87_000_000)
+    assert hole.found_ms == found_ms
+
+
+def test_a_list_with_a_row_set_aside_does_not_say_which_orders_were_open(
+    respond: Any, read: Read, clock: ManualClock
+) -> None:
+    respond(ORDERS, [])
+    respond(ORDERS_HISTORY, [])
+    for lost in ([{"order_id": 1}], [{"order_id": 1}], [{"order_id": 1}], []):
+        clock.advance(seconds=1_200)
+        respond(ORDERS, [], lost=lost)
+    respond(ORDERS_HISTORY, [])
+    assert _holes(read("market_orders")) == [(START_MS, clock.now_ms(), "unseen")]
+
+
+def test_orders_that_were_filled_before_the_first_lists_are_not_claimed(
+    respond: Any, read: Read, clock: ManualClock
+) -> None:
+    respond(ORDERS_HISTORY, [])
+    clock.advance(seconds=7_200)
+    respond(ORDERS, [])
+    respond(ORDERS_HISTORY, [])
+    found = read("market_orders")
+    assert (found.complete_since_ms, found.complete_until_ms) == (START_MS, clock.now_ms())
+    assert _holes(found) == [(START_MS, clock.now_ms(), "unseen")]
+
+
+def _read_orders(respond: Any, confirm: Any, is_modified: bool) -> None:
+    for route in (ORDERS, ORDERS_HISTORY):
+        respond(route, []) if is_modified else confirm(route)
 
 
 def _skills(total: int, points: int) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def _logged_in(save_login: Callable[..., None]) -> None:
 
 @pytest.fixture
 def absorb(store: Store) -> Callable[..., Changes]:
-    """`absorb(route, body, as_of_ms, character_id=CHARACTER)`."""
+    """`absorb(route, body, as_of_ms, character_id=CHARACTER)`, read at the latest time so far."""
+    times: list[int] = []
 
     def save(
         route: str,
@@ -46,8 +47,10 @@ def absorb(store: Store) -> Callable[..., Changes]:
         as_of_ms: int = 1_000,
         character_id: int = CHARACTER,
     ) -> Changes:
+        times.append(as_of_ms)
+        snapshot = Snapshot(character_id, route, body, as_of_ms, "request", read_ms=max(times))
         with store.database.write() as connection:
-            return history.absorb(connection, Snapshot(character_id, route, body, as_of_ms, "request"))
+            return history.absorb(connection, snapshot)
 
     return save
 

@@ -234,6 +234,18 @@ def test_marked_holes_are_listed_with_what_to_do_and_are_no_faults(filled: Store
     assert fillable.remedy.endswith(f"--character-id {CHARACTER} --user-id 7 --data-type market_orders")
 
 
+def test_a_claim_in_the_future_blames_the_clock_and_says_what_takes_it_back(filled: Store, check: Check) -> None:
+    _cover(filled, complete_until_ms=NOW_MS + DAY_MS)
+    _mark_hole(filled, "wallet_journal", NOW_MS, NOW_MS + DAY_MS, "retention")
+    found = [each for each in check() if each.kind is Kind.COVERAGE]
+    assert len(found) == 6
+    for each in found:
+        assert "in the future" in each.cause
+        assert "clock" in each.remedy
+        assert "backup" not in each.remedy
+        assert each.remedy.endswith(f"--character-id {CHARACTER} --user-id 7 --data-type {each.data_type}")
+
+
 def test_claims_that_cannot_be_true_are_named(filled: Store, check: Check) -> None:
     for route in (JOURNAL, TRANSACTIONS, ORDERS, INDUSTRY_JOBS, SKILLS):
         state = {"character_id": CHARACTER, "route": route, "as_of_ms": COVERED[1], "failures": 0, "next_due_ms": 0}

@@ -17,8 +17,8 @@ DataType = Literal["wallet_journal", "wallet_transactions", "market_orders", "in
 DATA_TYPES: tuple[DataType, ...] = get_args(DataType)
 
 #: Why rows may be missing: ESI no longer showed them when it was asked; they could not be stored; the amounts do not
-#: lead from one balance to the next.
-Cause = Literal["retention", "set_aside", "balance"]
+#: lead from one balance to the next; orders that were placed and filled meanwhile were in no response.
+Cause = Literal["retention", "set_aside", "balance", "unseen"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 #: The data type of each route's rows, in the order of the requests: orders that are no longer open are then looked up
@@ -34,6 +34,9 @@ DATA_TYPE_BY_ROUTE: Mapping[str, DataType] = MappingProxyType(
     }
 )
 
+#: How long after a list of open orders the next one may be without a hole (`unseen`): the route's usual distance of 20
+#: minutes, with room for a spread, a retry and a busy queue.
+UNSEEN_AFTER_MS = 3_600_000
 _DAY_MS = 86_400_000
 #: For how long ESI shows a row of each data type; None: it shows the present state only, which is never too late.
 RETENTION_MS: Mapping[str, int | None] = MappingProxyType(
@@ -49,7 +52,10 @@ RETENTION_MS: Mapping[str, int | None] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Hole:
-    """A span of time, both ends included, in which rows may be missing; `can_be_filled` while ESI shows its end."""
+    """A span of time, both ends included, in which rows may be missing; `can_be_filled` while ESI shows its end.
+
+    What was `unseen` cannot: a filled order is in no list.
+    """
 
     data_type: str
     from_ms: int
@@ -64,8 +70,9 @@ class Hole:
 class Completeness:
     """Every row from `complete_since_ms` to before `complete_until_ms` is stored, except in the `holes`.
 
-    Holes may also be later than that. `complete_read_ms` is when ESI's data was last read to its end without a row set
-    aside. A time is None if there is none.
+    Holes may also be later than that. An order that is placed and filled between two lists of the open ones, within
+    `UNSEEN_AFTER_MS`, may be missing without a hole. `complete_read_ms` is when ESI's data was last read to its end
+    without a row set aside. A time is None if there is none.
     """
 
     character_id: int
@@ -102,9 +109,9 @@ def shown_since_ms(data_type: str, read_ms: int) -> int | None:
     return None if retention_ms is None else read_ms - retention_ms + 1_000
 
 
-def can_be_filled(data_type: str, until_ms: int, now_ms: int) -> bool:
-    """Return whether ESI still shows the end of a hole."""
-    since_ms = shown_since_ms(data_type, now_ms)
+def can_be_filled(data_type: str, cause: str, until_ms: int, now_ms: int) -> bool:
+    """Return whether ESI still shows the end of a hole, and what is missing in it."""
+    since_ms = None if cause == "unseen" else shown_since_ms(data_type, now_ms)
     return since_ms is not None and until_ms > since_ms
 
 
@@ -119,7 +126,7 @@ def _holes(connection: Connection, character_id: int, now_ms: int) -> list[Hole]
             row.cause,
             row.details,
             row.found_ms,
-            can_be_filled(row.data_type, row.until_ms, now_ms),
+            can_be_filled(row.data_type, row.cause, row.until_ms, now_ms),
         )
         for row in connection.execute(query)
     ]

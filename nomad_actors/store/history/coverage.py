@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .balances import Break, Ledger
-from .completeness import Cause
+from .completeness import UNSEEN_AFTER_MS, Cause
 
 #: Separates what the balances say about a hole from how it came about.
 _BY_BALANCE = "; by the balances, "
 #: How many breaks the details of a hole name.
 _NAMED = 3
+#: Holes that no later response closes by its time: others close them, or nothing does.
+_LASTING = frozenset({"balance", "unseen"})
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,19 @@ class Coverage:
     until_ms: int | None = None
     read_ms: int | None = None
     holes: tuple[Span, ...] = ()
+
+    def taken_back(self, now_ms: int, to_ms: int) -> Coverage:
+        """Return this with `to_ms` for times after `now_ms`, which a clock that was ahead has claimed."""
+        since_ms, until_ms, read_ms = (
+            each if each is None or each <= now_ms else to_ms for each in (self.since_ms, self.until_ms, self.read_ms)
+        )
+        # Those of the balances have ESI's times.
+        holes = tuple(
+            hole if hole.cause == "balance" else replace(hole, until_ms=min(hole.until_ms, now_ms))
+            for hole in self.holes
+            if hole.cause == "balance" or hole.from_ms <= now_ms
+        )
+        return Coverage(since_ms, until_ms, read_ms, holes)
 
     def proves(self, at_ms: int) -> bool:
         """Return whether every row of this time is known, apart from holes."""
@@ -73,6 +88,22 @@ def marked(known: Coverage, set_aside: Sequence[Span]) -> Coverage:
     return replace(known, holes=_merged(known.holes, [*kept, *set_aside]))
 
 
+def with_unseen(known: Coverage, from_ms: int, until_ms: int, found_ms: int) -> Coverage:
+    """Return `known` without the orders that were placed and filled between two lists of the open ones.
+
+    Lists that are always far apart make one hole, which becomes longer.
+    """
+    if until_ms - from_ms <= UNSEEN_AFTER_MS:
+        return known
+    details = "orders that were placed and filled meanwhile are in no response"
+    new = Span(from_ms, until_ms, "unseen", details, found_ms)
+    near = [each for each in known.holes if each.cause == "unseen" and from_ms - each.until_ms <= UNSEEN_AFTER_MS]
+    for each in near:
+        earlier_ms, later_ms = min(new.from_ms, each.from_ms), max(new.until_ms, each.until_ms)
+        new = replace(each, from_ms=earlier_ms, until_ms=later_ms, found_ms=min(new.found_ms, each.found_ms))
+    return replace(known, holes=(*(each for each in known.holes if each not in near), new))
+
+
 def balanced(known: Coverage, ledger: Ledger, found_ms: int) -> Coverage:
     """Return `known` with the holes that the balances of `ledger` show, instead of those shown before."""
     first_ms, last_ms = ledger.first_ms, ledger.last_ms
@@ -89,8 +120,8 @@ def balanced(known: Coverage, ledger: Ledger, found_ms: int) -> Coverage:
 
 
 def _left(hole: Span, since_ms: int, until_ms: int) -> Iterator[Span]:
-    """Yield what is left of a hole before and after a time that is proven; what balances show is left to them."""
-    if hole.cause == "balance" or hole.until_ms < since_ms or hole.from_ms >= until_ms:
+    """Yield what is left of a hole before and after a time that is proven."""
+    if hole.cause in _LASTING or hole.until_ms < since_ms or hole.from_ms >= until_ms:
         yield hole
         return
     if hole.from_ms < since_ms:
@@ -100,7 +131,7 @@ def _left(hole: Span, since_ms: int, until_ms: int) -> Iterator[Span]:
 
 
 def _with_gap(holes: tuple[Span, ...], from_ms: int, until_ms: int, found_ms: int) -> tuple[Span, ...]:
-    begun = [hole for hole in holes if hole.cause != "balance" and hole.from_ms <= from_ms <= hole.until_ms]
+    begun = [hole for hole in holes if hole.cause not in _LASTING and hole.from_ms <= from_ms <= hole.until_ms]
     if not begun:
         return (*holes, Span(from_ms, until_ms, "retention", "ESI no longer showed this time", found_ms))
     longer = replace(begun[0], until_ms=max(begun[0].until_ms, until_ms))

@@ -90,9 +90,11 @@ def urgent(database: Database, now_ms: int, share: float) -> set[tuple[int, str]
 
 
 def _is_fillable(now_ms: int) -> sa.ColumnElement[bool]:
-    return sa.or_(
+    # As `can_be_filled` says of one hole. No alert and no count of the doctor names the others: nobody can do anything.
+    is_shown = sa.or_(
         *(sa.and_(_HOLES.data_type == each, _HOLES.until_ms > shown_since_ms(each, now_ms)) for each in _ROUTES)
     )
+    return sa.and_(_HOLES.cause != "unseen", is_shown)
 
 
 def _limit_ms(data_type: str, now_ms: int, share: float) -> int:

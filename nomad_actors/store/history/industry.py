@@ -36,7 +36,7 @@ def absorb_jobs(connection: Connection, snapshot: Snapshot) -> Changes:
     for each in snapshot.body:
         row = {**_JOBS.read(snapshot.character_id, each), "inferred": False, "as_of_ms": snapshot.as_of_ms}
         old = stored.get(row["job_id"])
-        if old is not None and old.as_of_ms > snapshot.as_of_ms:
+        if old is not None and snapshot.is_older_than(old.as_of_ms):
             continue
         row, of_job = _concluded(snapshot, row, old)
         rows.append(row)
@@ -51,7 +51,8 @@ def infer_ready(connection: Connection, snapshot: Snapshot) -> Changes:
     """Conclude which jobs of the last response, which is valid at the time of `snapshot`, are ready."""
     table = industry_jobs.c
     of_character = table.character_id == snapshot.character_id
-    newest_ms = sa.select(sa.func.max(table.as_of_ms)).where(of_character).scalar_subquery()
+    is_past = table.as_of_ms <= snapshot.read_at_ms
+    newest_ms = sa.select(sa.func.max(table.as_of_ms)).where(of_character, is_past).scalar_subquery()
     ended = (of_character, table.status == _ACTIVE, table.end_ms <= snapshot.as_of_ms, table.as_of_ms == newest_ms)
     found = connection.execute(sa.select(industry_jobs).where(*ended)).all()
     if not found:

@@ -41,7 +41,7 @@ def absorb_open(connection: Connection, snapshot: Snapshot) -> Changes:
     rows, events = [], []
     for row in listed:
         old = stored.get(row["order_id"])
-        if old is None or _may_be_open(old, snapshot.as_of_ms):
+        if old is None or _may_be_open(old, snapshot):
             rows.append(row)
             events += _events_of_open(snapshot, row, old)
     upsert(connection, market_orders, rows)
@@ -60,7 +60,8 @@ def absorb_closed(connection: Connection, snapshot: Snapshot) -> Changes:
     for row in rows:
         old = stored.get(row["order_id"])
         # A closed order stays closed, so an older response is valid too.
-        row["as_of_ms"] = max(snapshot.as_of_ms, old.as_of_ms if old is not None else 0)
+        if old is not None and snapshot.is_older_than(old.as_of_ms):
+            row["as_of_ms"] = old.as_of_ms
         if old is None or old.state != row["state"]:
             events.append(_event(snapshot, row, row["state"], _difference(row, old)))
     upsert(connection, market_orders, rows)
@@ -77,7 +78,8 @@ def decide_missing(connection: Connection, snapshot: Snapshot, exclude: Collecti
         sa.select(market_orders).where(
             market_orders.c.character_id == snapshot.character_id,
             market_orders.c.state == "open",
-            market_orders.c.missing_since_ms <= snapshot.as_of_ms,
+            # A clock that was ahead has marked what has been missing since later than now.
+            ~market_orders.c.missing_since_ms.between(snapshot.as_of_ms + 1, snapshot.read_at_ms),
         )
     ).all()
     events = [_close(connection, snapshot, row) for row in missing if row.order_id not in exclude]
@@ -90,10 +92,10 @@ def _read(snapshot: Snapshot, each: Any, state: str) -> dict[str, Any]:
     return {**row, "state": state, "inferred": False, "missing_since_ms": None, "as_of_ms": snapshot.as_of_ms}
 
 
-def _may_be_open(old: Row[Any], as_of_ms: int) -> bool:
-    """Return whether a response of `as_of_ms` that lists this order as open is valid."""
+def _may_be_open(old: Row[Any], snapshot: Snapshot) -> bool:
+    """Return whether a response that lists this order as open is valid."""
     is_known_closed = old.state != "open" and not old.inferred
-    return not is_known_closed and bool(old.as_of_ms <= as_of_ms)
+    return not is_known_closed and not snapshot.is_older_than(old.as_of_ms)
 
 
 def _events_of_open(snapshot: Snapshot, row: dict[str, Any], old: Row[Any] | None) -> list[dict[str, Any]]:
@@ -119,13 +121,16 @@ def _mark_missing(connection: Connection, snapshot: Snapshot, absent: list[Row[A
     newly = [
         row.order_id
         for row in absent
-        if row.state == "open" and row.missing_since_ms is None and row.as_of_ms < snapshot.as_of_ms
+        if row.state == "open"
+        and (row.missing_since_ms is None or row.missing_since_ms > snapshot.read_at_ms)
+        and not snapshot.as_of_ms <= row.as_of_ms <= snapshot.read_at_ms
     ]
     if not newly:
         return
     # It was open as long as the response before was valid, which 304s may have confirmed for weeks.
     valid_ms = min(last_as_of_ms(connection, snapshot) or 0, snapshot.as_of_ms)
-    seen_ms = sa.case((market_orders.c.as_of_ms < valid_ms, valid_ms), else_=market_orders.c.as_of_ms)
+    is_newer = market_orders.c.as_of_ms.between(valid_ms, snapshot.read_at_ms)
+    seen_ms = sa.case((is_newer, market_orders.c.as_of_ms), else_=valid_ms)
     connection.execute(
         sa.update(market_orders)
         .where(market_orders.c.character_id == snapshot.character_id, market_orders.c.order_id.in_(newly))
@@ -134,7 +139,8 @@ def _mark_missing(connection: Connection, snapshot: Snapshot, absent: list[Row[A
 
 
 def _close(connection: Connection, snapshot: Snapshot, row: Row[Any]) -> dict[str, Any]:
-    state = _outcome(snapshot, row)
+    missing_ms = min(row.missing_since_ms, snapshot.as_of_ms)
+    state = _outcome(snapshot, row, missing_ms)
     remain = 0 if state == "filled" else row.volume_remain
     connection.execute(
         sa.update(market_orders)
@@ -142,14 +148,14 @@ def _close(connection: Connection, snapshot: Snapshot, row: Row[Any]) -> dict[st
         .values(state=state, inferred=True, volume_remain=remain)
     )
     changes = {"volume_remain": [row.volume_remain, 0]} if state == "filled" else None
-    event = snapshot.event(at_ms=row.missing_since_ms, inferred=True)
+    event = snapshot.event(at_ms=missing_ms, inferred=True)
     return {**event, "order_id": row.order_id, "kind": state, "changes": changes}
 
 
-def _outcome(snapshot: Snapshot, row: Row[Any]) -> str:
-    if row.as_of_ms < snapshot.read_at_ms - _HISTORY_MS:
+def _outcome(snapshot: Snapshot, row: Row[Any], missing_ms: int) -> str:
+    if row.as_of_ms < snapshot.shown_at_ms - _HISTORY_MS:
         return "closed"
-    return "expired" if row.issued_ms + row.duration * _DAY_MS <= row.missing_since_ms else "filled"
+    return "expired" if row.issued_ms + row.duration * _DAY_MS <= missing_ms else "filled"
 
 
 def _event(snapshot: Snapshot, row: dict[str, Any], kind: str, changes: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Saves what a response proves, in the transaction that saves its rows.
+"""Saves what a response proves, in the transaction that saves its rows and has locked the character.
 
-Market orders come from two routes, so both prove a time only together: up to the older of the two.
+Market orders come from two routes, so both prove a time only together: up to the older of the two. They begin with the
+first of these times, because orders that were filled before are in no response.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from ...http_date import http_date_ms
 from ..schema import characters, history_coverage, history_holes, sync_state, wallet_journal, wallet_transactions
 from ..upsert import upsert
 from .balances import Ledger
 from .completeness import DATA_TYPE_BY_ROUTE, shown_since_ms
-from .coverage import Coverage, Span, balanced, extended, marked
+from .coverage import Coverage, Span, balanced, extended, marked, with_unseen
 from .routes import JOURNAL, ORDERS, ORDERS_HISTORY, TRANSACTIONS
 from .rows import Snapshot, to_ms
 
@@ -27,8 +29,6 @@ _DATED: Mapping[str, sa.Column[Any]] = MappingProxyType(
     {JOURNAL: wallet_journal.c.id, TRANSACTIONS: wallet_transactions.c.transaction_id}
 )
 
-#: What differs from every other advisory lock.
-_LOCK = 0x4869_7374 << 32
 _HOLE = tuple(history_holes.c[each.name] for each in fields(Span))
 #: Built once, and one row a hole. By the character, because there may be holes without coverage.
 _COVERAGE = (
@@ -60,7 +60,6 @@ _COVERAGE = (
 
 def prove(connection: Connection, snapshot: Snapshot) -> None:
     """Save what a complete response, or one with rows set aside, proves."""
-    _lock(connection, snapshot)
     known = read_coverage(connection, snapshot.character_id, DATA_TYPE_BY_ROUTE[snapshot.route])
     _save(connection, snapshot, known, _with_response(connection, known, snapshot))
 
@@ -88,6 +87,23 @@ def last_as_of_ms(connection: Connection, snapshot: Snapshot) -> int | None:
 
 
 def _with_response(connection: Connection, known: Coverage, snapshot: Snapshot) -> Coverage:
+    known = known.taken_back(snapshot.shown_at_ms, snapshot.as_of_ms)
+    found = _extended(connection, known, snapshot)
+    if snapshot.route != ORDERS or not snapshot.is_complete or not snapshot.is_newest:
+        return found
+    since_ms = _listed_ms(connection, snapshot, known, found)
+    return found if since_ms is None else with_unseen(found, since_ms, snapshot.as_of_ms, snapshot.read_at_ms)
+
+
+def _listed_ms(connection: Connection, snapshot: Snapshot, known: Coverage, found: Coverage) -> int | None:
+    """Return when the open orders were last listed without a row set aside, or a time that is proven instead."""
+    last = _state(connection, snapshot.character_id, snapshot.route)
+    if last is not None and last.as_of_ms is not None and not last.set_aside:
+        return int(last.as_of_ms)
+    return found.since_ms if known.until_ms is None else known.until_ms
+
+
+def _extended(connection: Connection, known: Coverage, snapshot: Snapshot) -> Coverage:
     window = _window(connection, snapshot, known)
     if window is None:
         return known
@@ -108,17 +124,20 @@ def _with_response(connection: Connection, known: Coverage, snapshot: Snapshot) 
 
 def _window(connection: Connection, snapshot: Snapshot, known: Coverage) -> tuple[int, int] | None:
     """Return the time that ESI shows in `snapshot`: since when, and until when it was true."""
-    data_type, read_ms, as_of_ms = DATA_TYPE_BY_ROUTE[snapshot.route], snapshot.read_at_ms, snapshot.as_of_ms
+    data_type, shown_ms, as_of_ms = DATA_TYPE_BY_ROUTE[snapshot.route], snapshot.shown_at_ms, snapshot.as_of_ms
     if snapshot.route in _OTHER:
         other = _state(connection, snapshot.character_id, _OTHER[snapshot.route])
         if other is None or other.as_of_ms is None or other.set_aside:
             return None
         as_of_ms = min(as_of_ms, other.as_of_ms)
-        read_ms = read_ms if snapshot.route == ORDERS_HISTORY else other.synced_ms
-    since_ms = shown_since_ms(data_type, read_ms)
+        if snapshot.route == ORDERS:
+            shown_ms = max(other.synced_ms, http_date_ms(other.last_modified) or 0)
+    since_ms = shown_since_ms(data_type, shown_ms)
     if since_ms is None:
         # Differences between two responses miss nothing that lasted.
         since_ms = as_of_ms if known.until_ms is None else known.until_ms
+    elif snapshot.route in _OTHER:
+        since_ms = max(since_ms, as_of_ms if known.since_ms is None else known.since_ms)
     return since_ms, as_of_ms
 
 
@@ -150,7 +169,7 @@ def _date_ms(row: Any) -> int | None:
 
 
 def _state(connection: Connection, character_id: int, route: str) -> Row[*tuple[Any, ...]] | None:
-    columns = (sync_state.c.as_of_ms, sync_state.c.synced_ms, sync_state.c.set_aside)
+    columns = (sync_state.c.as_of_ms, sync_state.c.synced_ms, sync_state.c.set_aside, sync_state.c.last_modified)
     same = (sync_state.c.character_id == character_id, sync_state.c.route == route)
     return connection.execute(sa.select(*columns).where(*same)).one_or_none()
 
@@ -163,12 +182,6 @@ def read_coverage(connection: Connection, character_id: int, data_type: str) -> 
         return Coverage()
     first = rows[0]
     return Coverage(first.complete_since_ms, first.complete_until_ms, first.complete_read_ms, holes)
-
-
-def _lock(connection: Connection, snapshot: Snapshot) -> None:
-    """Let one transaction at a time write what a character's routes prove; SQLite has one writer anyway."""
-    if snapshot.route in _OTHER and connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK ^ snapshot.character_id)))
 
 
 def _save(connection: Connection, snapshot: Snapshot, before: Coverage, after: Coverage) -> None:

@@ -23,6 +23,9 @@ _TIMES: Mapping[str, sa.Column[Any]] = MappingProxyType(
         "skill_history": skill_events.c.at_ms,
     }
 )
+#: The types whose rows never change and have one time, by which ESI drops them. Orders, jobs and skills change later
+#: than the time by which a range chooses them.
+_DATED = frozenset({"wallet_journal", "wallet_transactions"})
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Range:
 
     def gains_nothing(self, found: Completeness, now_ms: int) -> bool:
         """Return whether ESI has nothing to add: it shows no time of this range, or all of that is proven complete."""
-        if self.to_ms is None:
+        if self.to_ms is None or found.data_type not in _DATED:
             return False
         since_ms = max(self.from_ms or 0, shown_since_ms(found.data_type, now_ms) or 0)
         if since_ms > self.to_ms:

@@ -23,8 +23,8 @@ class Snapshot:
     """ESI's data for one route of one character at one time: its rows or object, checked by `esi.sifting`.
 
     `set_aside` are its rows that could not be stored: nothing is concluded from what the others lack. `read_ms` is when
-    it was read, which is later than its time if ESI or its cache was slow. If it is not `is_newest`, a newer one is
-    stored, which it does not correct.
+    it was read, which is later than its time if ESI or its cache was slow; `made_ms` is when ESI made it, by ESI's
+    own clock. If it is not `is_newest`, a newer one is stored, which it does not correct.
     """
 
     character_id: int
@@ -34,6 +34,7 @@ class Snapshot:
     request_id: str | None = None
     set_aside: Sequence[Any] = ()
     read_ms: int | None = None
+    made_ms: int | None = None
     is_newest: bool = True
 
     @property
@@ -45,6 +46,18 @@ class Snapshot:
     def read_at_ms(self) -> int:
         """When it was read."""
         return self.as_of_ms if self.read_ms is None else self.read_ms
+
+    @property
+    def shown_at_ms(self) -> int:
+        """When ESI showed it: our clock is slow if ESI made it later than we have read it."""
+        return max(self.read_at_ms, self.made_ms or 0)
+
+    def is_older_than(self, stored_ms: int) -> bool:
+        """Return whether what is stored of `stored_ms` is newer; a clock that was ahead has stored what is later still.
+
+        Without that, nothing would be believed until its time has come.
+        """
+        return self.as_of_ms < stored_ms <= self.read_at_ms
 
     def event(self, *, at_ms: int | None = None, inferred: bool = False) -> dict[str, Any]:
         """Return the columns that all events have: of what and when, observed or inferred, from which response."""

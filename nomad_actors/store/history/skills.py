@@ -15,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from ..schema import skill_events, skill_levels, skill_totals
+from ..packed_body import unpack
+from ..schema import documents, skill_events, skill_levels, skill_totals
 from ..upsert import upsert
 from .proofs import last_as_of_ms, prove, read_coverage
 from .rows import Changes, Snapshot, UnexpectedRow, stored_by_key
@@ -24,12 +25,11 @@ from .rows import Changes, Snapshot, UnexpectedRow, stored_by_key
 def absorb_skills(connection: Connection, snapshot: Snapshot) -> Changes:
     """Save the skills of `snapshot`, if it is newer than the saved ones."""
     stored = stored_by_key(connection, skill_levels, "skill_id", snapshot.character_id)
-    newest_ms = max((row.as_of_ms for row in stored.values()), default=0)
-    if newest_ms > snapshot.as_of_ms:
+    if any(snapshot.is_older_than(row.as_of_ms) for row in stored.values()):
         return Changes()
     rows = _rows(snapshot)
     listed = {row["skill_id"]: row["skillpoints"] for row in rows}
-    has_all = snapshot.is_complete and bool(listed) and snapshot.body.get("total_sp", 0) <= sum(listed.values())
+    has_all = snapshot.is_complete and _agrees(snapshot.body)
     gone = [_dropped(row, snapshot) for skill_id, row in stored.items() if has_all and skill_id not in listed]
     inferred = {row["skill_id"] for row in gone}
     events = [
@@ -55,13 +55,18 @@ def absorb_skills(connection: Connection, snapshot: Snapshot) -> Changes:
 def confirms_skills(connection: Connection, snapshot: Snapshot) -> bool:
     """Return whether the list that a snapshot without a body confirms agreed with its total."""
     known = read_coverage(connection, snapshot.character_id, "skill_history")
-    if known.until_ms is not None:
+    # If nothing is proven, or a clock that was ahead has claimed more than can be, only the list itself says it.
+    if known.until_ms is not None and known.until_ms <= snapshot.read_at_ms:
         return known.until_ms >= (last_as_of_ms(connection, snapshot) or 0)
-    points = sa.select(sa.func.sum(skill_levels.c.skillpoints)).where(
-        skill_levels.c.character_id == snapshot.character_id
-    )
-    total = _last_total(connection, snapshot.character_id)
-    return total is not None and total.total_sp <= (connection.execute(points).scalar() or 0)
+    same = (documents.c.character_id == snapshot.character_id, documents.c.route == snapshot.route)
+    packed = connection.execute(sa.select(documents.c.body_json).where(*same)).scalar()
+    return packed is not None and _agrees(unpack(packed))
+
+
+def _agrees(body: Any) -> bool:
+    """Return whether the listed skills have all skillpoints of the total."""
+    points = [each["skillpoints_in_skill"] for each in body["skills"]]
+    return bool(points) and body.get("total_sp", 0) <= sum(points)
 
 
 def _rows(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -103,16 +108,16 @@ def _event(snapshot: Snapshot, row: dict[str, Any], old: Row[Any] | None) -> dic
 def _save_total(connection: Connection, snapshot: Snapshot) -> None:
     body = snapshot.body
     total = {"total_sp": body.get("total_sp", 0), "unallocated_sp": body.get("unallocated_sp", 0)}
-    last = _last_total(connection, snapshot.character_id)
+    last = _last_total(connection, snapshot)
     if last is None or dict(last._mapping) != total:
         row = {"character_id": snapshot.character_id, "at_ms": snapshot.as_of_ms, **total}
         upsert(connection, skill_totals, [row])
 
 
-def _last_total(connection: Connection, character_id: int) -> Row[*tuple[Any, ...]] | None:
+def _last_total(connection: Connection, snapshot: Snapshot) -> Row[*tuple[Any, ...]] | None:
     return connection.execute(
         sa.select(skill_totals.c.total_sp, skill_totals.c.unallocated_sp)
-        .where(skill_totals.c.character_id == character_id)
+        .where(skill_totals.c.character_id == snapshot.character_id, skill_totals.c.at_ms <= snapshot.read_at_ms)
         .order_by(skill_totals.c.at_ms.desc())
         .limit(1)
     ).one_or_none()

@@ -11,6 +11,11 @@ from .problem import Kind, Problem
 #: How far the clocks of two hosts may be apart.
 _CLOCK_SKEW_MS = 300_000
 _WRONG = "the row of history_coverage or history_holes was changed in the database: restore it from a backup"
+_AHEAD = (
+    "the clock of a host was ahead when it saved this, or the clock here is slow: set it right (see: nomad doctor). "
+    "The next collection then takes the claim back: "
+)
+_UNSEEN = "nothing can be done for this time. Orders that somebody requests are listed every 20 minutes from then on"
 _LOST = "nothing can be done: ESI no longer has these rows. What reads the history must leave this time out"
 
 
@@ -26,36 +31,39 @@ def marked_holes(covered: Completeness, user_id: int) -> Iterator[Problem]:
     """Yield the holes that the history marks, with what can be done."""
     for hole in covered.holes:
         kind = Kind.FILLABLE_HOLE if hole.can_be_filled else Kind.LOST_HOLE
-        remedy = fill_command(covered.character_id, user_id, covered.data_type) if hole.can_be_filled else _LOST
+        remedy = _UNSEEN if hole.cause == "unseen" else _LOST
+        if hole.can_be_filled:
+            remedy = fill_command(covered.character_id, user_id, covered.data_type)
         yield _problem(kind, covered, f"{hole.cause}: {hole.details}", remedy, hole.from_ms, hole.until_ms)
 
 
-def wrong_claims(covered: Completeness, now_ms: int, newest_ms: int | None) -> Iterator[Problem]:
+def wrong_claims(covered: Completeness, user_id: int, now_ms: int, newest_ms: int | None) -> Iterator[Problem]:
     """Yield the claims of `covered` that cannot be true.
 
     `newest_ms` is the time of the newest data that ESI sent for it; None if that is not known.
     """
+    ahead = _AHEAD + fill_command(covered.character_id, user_id, covered.data_type)
     since_ms, until_ms = covered.complete_since_ms, covered.complete_until_ms
     if since_ms is not None and until_ms is not None:
-        yield from _wrong_span(covered, since_ms, until_ms, now_ms, newest_ms)
+        if until_ms > now_ms + _CLOCK_SKEW_MS:
+            cause = f"it claims to be complete until {_utc(until_ms)}, which is in the future"
+            yield _problem(Kind.COVERAGE, covered, cause, ahead, since_ms, until_ms)
+            newest_ms = None
+        yield from _wrong_span(covered, since_ms, until_ms, newest_ms)
     elif covered.holes:
         yield _problem(Kind.COVERAGE, covered, "it has holes, but no time is covered", _WRONG, None, None)
     for hole in covered.holes:
         if hole.from_ms > hole.until_ms:
-            yield _of_hole(covered, hole, "ends before it begins")
+            yield _of_hole(covered, hole, "ends before it begins", _WRONG)
         elif hole.until_ms > now_ms + _CLOCK_SKEW_MS:
-            yield _of_hole(covered, hole, "ends in the future")
+            yield _of_hole(covered, hole, "ends in the future", ahead)
 
 
-def _wrong_span(
-    covered: Completeness, since_ms: int, until_ms: int, now_ms: int, newest_ms: int | None
-) -> Iterator[Problem]:
+def _wrong_span(covered: Completeness, since_ms: int, until_ms: int, newest_ms: int | None) -> Iterator[Problem]:
     causes = []
     if since_ms > until_ms:
         causes.append(f"it is complete since {_utc(since_ms)}, after {_utc(until_ms)}, until when it is complete")
-    if until_ms > now_ms + _CLOCK_SKEW_MS:
-        causes.append(f"it claims to be complete until {_utc(until_ms)}, which is in the future")
-    elif newest_ms is not None and until_ms > newest_ms:
+    if newest_ms is not None and until_ms > newest_ms:
         causes.append(f"it claims to be complete until {_utc(until_ms)}, but ESI's newest data is of {_utc(newest_ms)}")
     for cause in causes:
         yield _problem(Kind.COVERAGE, covered, cause, _WRONG, since_ms, until_ms)
@@ -69,9 +77,9 @@ def set_aside(covered: Completeness, rows: Iterable[tuple[str, int]]) -> Iterato
         yield _problem(Kind.SET_ASIDE, covered, cause, remedy, None, None)
 
 
-def _of_hole(covered: Completeness, hole: Hole, what: str) -> Problem:
+def _of_hole(covered: Completeness, hole: Hole, what: str, remedy: str) -> Problem:
     cause = f"the hole from {_utc(hole.from_ms)} to {_utc(hole.until_ms)} {what}"
-    return _problem(Kind.COVERAGE, covered, cause, _WRONG, hole.from_ms, hole.until_ms)
+    return _problem(Kind.COVERAGE, covered, cause, remedy, hole.from_ms, hole.until_ms)
 
 
 def _problem(

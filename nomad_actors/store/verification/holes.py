@@ -7,7 +7,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from ..database import Database
-from ..history.completeness import DATA_TYPES, Hole, shown_since_ms
+from ..history.completeness import DATA_TYPES, Hole, can_be_filled, shown_since_ms
 from ..schema import characters, history_holes
 
 #: Later than any time in the database.
@@ -30,7 +30,8 @@ def all_holes(database: Database, now_ms: int, limit: int) -> tuple[list[FoundHo
     hole = history_holes.c
     # How long ESI still shows it; it never shows again what only the present has.
     shown_ms = hole.until_ms - sa.case(
-        *((hole.data_type == each, _shown_since_ms(each, now_ms)) for each in DATA_TYPES)
+        (hole.cause == "unseen", _NEVER_MS),
+        *((hole.data_type == each, _shown_since_ms(each, now_ms)) for each in DATA_TYPES),
     )
     is_lost = shown_ms <= 0
     order = (is_lost, sa.case((is_lost, -hole.until_ms), else_=shown_ms), hole.hole_id)
@@ -53,7 +54,7 @@ def _hole(row: sa.Row[tuple[object, ...]], now_ms: int) -> Hole:
         row.cause,
         row.details,
         row.found_ms,
-        row.until_ms > _shown_since_ms(row.data_type, now_ms),
+        can_be_filled(row.data_type, row.cause, row.until_ms, now_ms),
     )
 
 

@@ -85,7 +85,7 @@ class Verifier:
             ).all()
         newest_ms = max((row.as_of_ms for row in routes if row.as_of_ms is not None), default=None)
         yield from claims.marked_holes(covered, character.user_id)
-        yield from claims.wrong_claims(covered, self._now_ms, newest_ms)
+        yield from claims.wrong_claims(covered, character.user_id, self._now_ms, newest_ms)
         yield from claims.set_aside(covered, [(row.route, row.set_aside) for row in routes if row.set_aside])
 
     def _rows(self, character_id: int, data_type: str, covered: Mapping[str, Completeness]) -> Iterator[Problem]:
