@@ -49,7 +49,10 @@ RETENTION_MS: Mapping[str, int | None] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Hole:
-    """A span of time, both ends included, in which rows may be missing; `can_be_filled` while ESI shows its end."""
+    """A span of time, both ends included, in which rows may be missing; `can_be_filled` while ESI shows its end.
+
+    That of a sold character cannot be filled.
+    """
 
     data_type: str
     from_ms: int
@@ -119,7 +122,8 @@ def _holes(connection: Connection, character_id: int, now_ms: int) -> list[Hole]
             row.cause,
             row.details,
             row.found_ms,
-            can_be_filled(row.data_type, row.until_ms, now_ms),
+            # Nobody is asked for the history of a sold character, whose id is negative.
+            character_id > 0 and can_be_filled(row.data_type, row.until_ms, now_ms),
         )
         for row in connection.execute(query)
     ]

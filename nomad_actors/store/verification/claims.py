@@ -6,27 +6,20 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from ..history.completeness import Completeness, Hole
+from .characters import Checked
 from .problem import Kind, Problem
+from .remedies import Scopes, to_fill
 
 #: How far the clocks of two hosts may be apart.
 _CLOCK_SKEW_MS = 300_000
 _WRONG = "the row of history_coverage or history_holes was changed in the database: restore it from a backup"
-_LOST = "nothing can be done: ESI no longer has these rows. What reads the history must leave this time out"
 
 
-def fill_command(character_id: int, user_id: int, data_type: str) -> str:
-    """Return the command that collects a data type of a character now."""
-    return (
-        f"nomad enqueue historical-data-collection --character-id {character_id} --user-id {user_id} "
-        f"--data-type {data_type}"
-    )
-
-
-def marked_holes(covered: Completeness, user_id: int) -> Iterator[Problem]:
+def marked_holes(covered: Completeness, character: Checked, scopes: Scopes) -> Iterator[Problem]:
     """Yield the holes that the history marks, with what can be done."""
     for hole in covered.holes:
         kind = Kind.FILLABLE_HOLE if hole.can_be_filled else Kind.LOST_HOLE
-        remedy = fill_command(covered.character_id, user_id, covered.data_type) if hole.can_be_filled else _LOST
+        remedy = to_fill(character, hole, scopes)
         yield _problem(kind, covered, f"{hole.cause}: {hole.details}", remedy, hole.from_ms, hole.until_ms)
 
 
