@@ -89,7 +89,7 @@ def _opened(character_id: int, kind: str, format_: str, span: Range) -> Iterator
     found, clock = settings(), SystemClock()
     with existing_database(found):
         pass
-    store = Store(found.database_url, cipher=None, clock=clock)
+    store = Store(found.database_url, cipher=None, clock=clock, migrates=False)
     with contextlib.closing(store):
         yield Export(Data(store, clock), store.database, character_id, kind, format_, span)
 
