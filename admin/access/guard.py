@@ -28,6 +28,8 @@ READ_METHODS = ("GET", "HEAD", "OPTIONS")
 _ALIVE = "probes.alive"
 #: Open without a token, since they show nothing of the queues.
 _OPEN = {"pages_login.login", "pages_login.take_token", "static", "pages.home"}
+#: The API's description, without which nobody can write a client: for readers too.
+_DESCRIPTION = "description.description"
 #: Changes only who is logged in.
 _SESSION_ONLY = {"pages_login.take_token", "pages_login.logout"}
 #: What to do if no tokens are configured.
@@ -176,9 +178,13 @@ def _authorize_reading(actor: Actor) -> None:
     if is_data and actor is VISITOR:
         # The database is accessible only to its owner: other users of this machine must not read it here.
         raise _unauthorized("no_token", f"players' data needs a token, also on this machine: {_LOG_IN}")
-    is_open = request.endpoint in (*_OPEN, _ALIVE) or request.routing_exception
+    is_open = request.endpoint in (*_OPEN, _ALIVE, _DESCRIPTION) or request.routing_exception
     if actor.role == READER and not is_data and not is_open:
-        raise Refused(HTTPStatus.FORBIDDEN, "role", f"{actor.name} has the role {READER}, which may read only /data/")
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            "role",
+            f"{actor.name} has the role {READER}, which may read only /data/ and /admin/openapi.json",
+        )
 
 
 def _token_required() -> Refused:

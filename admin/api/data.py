@@ -15,6 +15,7 @@ from nomad_actors.data import rows
 from nomad_actors.data.skills import SKILL_QUEUE
 from nomad_actors.errors import BadInput, NomadError, UnknownCharacter, UnknownName
 from nomad_actors.store import history
+from nomad_actors.store.history.orders import STATES
 
 from ..access.actors import current_actor
 from ..current_app import application
@@ -40,7 +41,6 @@ api = Blueprint("data", __name__, url_prefix="/data/characters/<character_id>")
 MAX_ROWS = 10_000
 #: Values of one filter: databases bound the parameters of a query.
 MAX_VALUES = 100
-_STATES = ("open", "cancelled", "expired", "filled")
 _WORD = re.compile(r"[a-z0-9_]{1,100}")
 _ID = re.compile(r"[0-9]{1,15}")
 
@@ -98,7 +98,7 @@ class TransactionsQuery(RangeQuery):
 class OrdersQuery(RangeQuery):
     """Filter of market orders."""
 
-    states: _Values = Field(default=None, description=f"only these states: {', '.join(_STATES)}")
+    states: _Values = Field(default=None, description=f"only these states: {', '.join(STATES)}")
 
 
 class OrderEventsQuery(RangeQuery):
@@ -169,8 +169,8 @@ def transactions(character_id: CharacterId, query: TransactionsQuery, known: IfN
 def orders(character_id: CharacterId, query: OrdersQuery, known: IfNoneMatch, accept: Accept) -> Response:
     """Return market orders as last seen, by when they were issued."""
     states = _values("states", query.states, _WORD)
-    if unknown := set(states or ()) - set(_STATES):
-        raise UnknownOrderState(min(unknown), _STATES)
+    if unknown := set(states or ()) - set(STATES):
+        raise UnknownOrderState(min(unknown), STATES)
     return respond(_selection(ORDERS, character_id, partial(data().orders, states=states), query), accept, known)
 
 

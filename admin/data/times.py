@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from nomad_actors.data.moments import to_datetime
+from nomad_actors.data.moments import limit_ms, to_datetime
 from nomad_actors.errors import BadInput
 
 _ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?", re.ASCII)
@@ -21,8 +21,12 @@ ALLOWED = (
 
 
 def read_range(from_: str | None, to: str | None) -> tuple[datetime | str | None, datetime | str | None]:
-    """Return the limits of a range; raises `BadInput` for what is not a time."""
-    return _read("from", from_), _read("to", to)
+    """Return the limits of a range; raises `BadInput` for what is not a time, and if it ends before it begins."""
+    begin, end = _read("from", from_), _read("to", to)
+    begin_ms, end_ms = limit_ms(begin, "from"), limit_ms(end, "to")
+    if begin_ms is not None and end_ms is not None and begin_ms > end_ms:
+        raise BadInput(f"query parameter 'from' is {from_!r:.80}, which is after 'to', {to!r:.80}")
+    return begin, end
 
 
 def _read(name: str, text: str | None) -> datetime | str | None:

@@ -11,7 +11,6 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -79,10 +78,7 @@ def open_database(settings: Settings, *, wait_ms: int | None = WAIT_MS) -> Itera
     database, why = None, ""
     try:
         database = Database(settings.database_url, wait_ms=wait_ms)
-        if database.is_sqlite and not Path(database.url.database or "").exists():
-            why = f"{database.url.database} does not exist (working directory: {Path.cwd()})"
-        elif not (schema := database.schema()).is_current:
-            why = f"the database has schema {schema.found or '(none)'}, but this release needs {schema.head}"
+        why = database.why_not_ready() or ""
     except NomadError as error:
         why = str(error)
     try:

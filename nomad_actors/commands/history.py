@@ -68,6 +68,8 @@ def show(character_id: CharacterId, json: Json = False) -> None:
     console().print(table(headings, lines, right=("ROWS", "HOLES")))
     for each in found.values():
         print_text(*_missing(each, character, now_ms))
+    for line in _commands(found, character, now_ms):
+        print_line(f"→ {line}")
 
 
 def _row(each: Completeness, rows: int, now_ms: int) -> list[Text | str]:
@@ -86,20 +88,35 @@ def _missing(each: Completeness, character: Checked, now_ms: int) -> list[Text |
     lines: list[Text | str] = []
     for hole in each.holes:
         lines += [styled(f"{each.data_type} {_span(hole)}: {hole.cause}", "red"), f"  {hole.details}"]
-        lines.append(f"  {_prospect(hole)}")
-    if (warning := _warning(each, now_ms)) is not None:
+        lines.append(f"  {_prospect(hole, character)}")
+    if (warning := _warning(each, character, now_ms)) is not None:
         lines.append(styled(f"{each.data_type}: {warning}", "yellow"))
-    if character.is_sold:
-        return lines
-    needs_read = any(hole.can_be_filled for hole in each.holes) or warning is not None
-    return [*lines, f"→ {_command(each, character)}"] if needs_read else lines
+    return lines
+
+
+def _commands(found: dict[str, Completeness], character: Checked, now_ms: int) -> list[str]:
+    """Return what to do, each line once: a new login is for all data types."""
+    from ..jobs.historical_data import SCOPES
+    from ..store.verification.remedies import to_collect
+
+    return list(
+        dict.fromkeys(
+            to_collect(character, name, SCOPES)
+            for name, each in found.items()
+            if any(hole.can_be_filled for hole in each.holes) or _warning(each, character, now_ms) is not None
+        )
+    )
 
 
 def _span(hole: Hole) -> str:
     return f"{moment(hole.from_ms)} to {moment(hole.until_ms)} ({duration(hole.until_ms - hole.from_ms)})"
 
 
-def _prospect(hole: Hole) -> str:
+def _prospect(hole: Hole, character: Checked) -> str:
+    if character.is_sold:
+        return "The character was sold, and ESI is not asked for its earlier owner: the hole remains."
+    if hole.can_be_filled and character.needs_login:
+        return "ESI still shows this time, or its end: after a new login the next collection reads it."
     if hole.can_be_filled:
         return "ESI still shows this time, or its end: the next collection reads it."
     if hole.cause == "unseen":
@@ -107,11 +124,13 @@ def _prospect(hole: Hole) -> str:
     return "ESI no longer shows this time: the rows are lost, and the hole remains."
 
 
-def _warning(each: Completeness, now_ms: int) -> str | None:
-    """Return why a data type must be read soon; None if nothing is lost yet."""
+def _warning(each: Completeness, character: Checked, now_ms: int) -> str | None:
+    """Return why a data type must be read soon; None if nothing is lost yet, and for a sold character."""
     from ..store.history.completeness import RETENTION_MS
 
     retention_ms = RETENTION_MS[each.data_type]
+    if character.is_sold:
+        return None
     if each.complete_until_ms is None:
         return "never read completely"
     if retention_ms is None or now_ms - each.complete_until_ms < retention_ms / 2:
@@ -122,12 +141,6 @@ def _warning(each: Completeness, now_ms: int) -> str | None:
     return f"not read completely for {duration(now_ms - each.complete_until_ms)}; ESI drops rows {ago(lost_ms, now_ms)}"
 
 
-def _command(each: Completeness, character: Checked) -> str:
-    from ..store.verification.claims import fill_command
-
-    return fill_command(character.character_id, character.user_id, each.data_type)
-
-
 def _as_json(character: Checked, found: dict[str, Completeness], rows: dict[str, int], now_ms: int) -> dict[str, Any]:
     types = {
         name: {
@@ -135,12 +148,13 @@ def _as_json(character: Checked, found: dict[str, Completeness], rows: dict[str,
             "completeUntil": each.complete_until_ms,
             "completeRead": each.complete_read_ms,
             "rows": rows[name],
-            "warning": _warning(each, now_ms),
+            "warning": _warning(each, character, now_ms),
             "holes": [_hole_as_json(hole) for hole in each.holes],
         }
         for name, each in found.items()
     }
-    return {"characterId": character.character_id, "name": character.name, "dataTypes": types}
+    named = {"characterId": character.character_id, "name": character.name, "state": character.state}
+    return {**named, "dataTypes": types}
 
 
 def _hole_as_json(hole: Hole) -> dict[str, Any]:
@@ -152,12 +166,6 @@ def _hole_as_json(hole: Hole) -> dict[str, Any]:
         "found": hole.found_ms,
         "canBeFilled": hole.can_be_filled,
     }
-
-
-def _of_esi(hole: Hole) -> Text:
-    if hole.can_be_filled:
-        return styled("has it", "yellow")
-    return styled("never had it" if hole.cause == "unseen" else "dropped it", "red")
 
 
 @group.command()
@@ -181,7 +189,8 @@ def holes(limit: Limit = 50, json: Json = False) -> None:
 
 
 def _found_as_json(each: FoundHole) -> dict[str, Any]:
-    names = {"characterId": each.character_id, "name": each.name, "dataType": each.hole.data_type}
+    names = {"characterId": each.character_id, "name": each.name, "state": each.state}
+    names["dataType"] = each.hole.data_type
     return names | _hole_as_json(each.hole)
 
 
@@ -194,6 +203,16 @@ def _hole_row(each: FoundHole) -> list[Text | str]:
         moment(hole.from_ms),
         moment(hole.until_ms),
         duration(hole.until_ms - hole.from_ms),
-        _of_esi(hole),
+        _at_esi(each),
         f"{hole.cause}: {hole.details}",
     ]
+
+
+def _at_esi(each: FoundHole) -> Text:
+    from ..store import NEEDS_LOGIN, SOLD
+
+    if each.state == SOLD:
+        return styled("not asked: sold")
+    if not each.hole.can_be_filled:
+        return styled("never had it" if each.hole.cause == "unseen" else "dropped it", "red")
+    return styled("has it, needs login" if each.state == NEEDS_LOGIN else "has it", "yellow")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..export.exporter import Written
     from ..export.kinds import Range
 
+#: The history is collected daily.
+_DAY_MS = 86_400_000
 _TYPES = "journal, transactions, orders, order-events, industry-jobs, industry-job-events, skills or skill-history."
 
 
@@ -87,7 +89,7 @@ def _opened(character_id: int, kind: str, format_: str, span: Range) -> Iterator
     found, clock = settings(), SystemClock()
     with existing_database(found):
         pass
-    store = Store(found.database_url, cipher=None, clock=clock)
+    store = Store(found.database_url, cipher=None, clock=clock, migrates=False)
     with contextlib.closing(store):
         yield Export(Data(store, clock), store.database, character_id, kind, format_, span)
 
@@ -138,15 +140,26 @@ def _lack(export: Export) -> str | None:
     """Return why rows may be missing in the time that is exported."""
     from ..export.kinds import KINDS
 
-    found = export.data.completeness(export.character_id)[KINDS[export.kind].data_type]
-    count = sum(export.span.overlaps(hole.from_ms, hole.until_ms) for hole in found.holes)
+    kind = KINDS[export.kind]
+    found = export.data.completeness(export.character_id)[kind.data_type]
     if found.complete_since_ms is None or found.complete_until_ms is None:
         return "the history was never read completely"
-    if count:
-        return f"{counted(count, 'hole')} in it"
-    if export.span.from_ms is not None and export.span.from_ms < found.complete_since_ms:
-        return f"it is complete only since {moment(found.complete_since_ms)}"
-    return None
+    causes = []
+    if count := sum(export.span.overlaps(hole.from_ms, hole.until_ms) for hole in found.holes):
+        causes.append(f"{counted(count, 'hole')} in it")
+    # Rows without a time are as last seen: there is nothing before them.
+    if kind.listing is not None and (export.span.from_ms or 0) < found.complete_since_ms:
+        causes.append(f"it is complete only since {moment(found.complete_since_ms)}")
+    if _ends_after(export.span, found.complete_until_ms, SystemClock().now_ms()):
+        causes.append(f"it is complete only until {moment(found.complete_until_ms)}")
+    return ", and ".join(causes) or None
+
+
+def _ends_after(span: Range, complete_until_ms: int, now_ms: int) -> bool:
+    """Return whether a range ends in time that nobody has read; up to now it may lack what the next run reads."""
+    if span.to_ms is not None and span.to_ms <= now_ms:
+        return span.to_ms > complete_until_ms
+    return now_ms > complete_until_ms + _DAY_MS
 
 
 def _warn_of(lack: str, export: Export) -> None:

@@ -41,6 +41,7 @@ def verify(
 
     The exit code is 1 if there is a fault. Holes that the history itself marks are listed, but are no faults.
     """
+    from ..jobs.historical_data import SCOPES
     from ..store.history.completeness import DATA_TYPES
     from ..store.verification import Verifier
 
@@ -60,6 +61,7 @@ def verify(
             SystemClock().now_ms(),
             character_ids=character_ids or (),
             data_types=data_types or (),
+            scopes=SCOPES,
             on_rows=on_rows,
         )
         total = verifier.count()

@@ -24,15 +24,16 @@ _default_lock = threading.Lock()
 def connect(settings: Settings | None = None, *, database_url: str | None = None, clock: Clock | None = None) -> Data:
     """Return a reader of the database of `settings` (default: those of the environment), or of `database_url`.
 
-    It connects on first use, and creates or migrates the database then, as every program does. It needs neither Redis
-    nor a token key, except that the refresh of a document is added to the queues of this process's application, or,
-    if it has none, to those of the settings. Raises `SettingsError`.
+    It connects on first use, and never creates or migrates the database: its methods raise `Unusable` if it does not
+    exist, or has another release's schema. It needs neither Redis nor a token key, except that the refresh of a
+    document is added to the queues of this process's application, or, if it has none, to those of the settings. Raises
+    `SettingsError`.
     """
     if settings is None and database_url is None:
         settings = Settings.from_env(os.environ)
     url = database_url or (settings or Settings()).database_url
     clock = clock or SystemClock()
-    return Data(Store(url, cipher=None, clock=clock), clock, _Refreshing(settings))
+    return Data(Store(url, cipher=None, clock=clock, migrates=False), clock, _Refreshing(settings))
 
 
 def default_data() -> Data:

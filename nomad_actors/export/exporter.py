@@ -46,6 +46,8 @@ class Export:
     def to_stream(self, output: BinaryIO, progress: Progress) -> Written:
         """Write all rows to a stream."""
         rows = 0
+        # Read first: an unknown character leaves no header.
+        self._batches(None)
 
         def counted() -> Iterator[Sequence[Any]]:
             nonlocal rows

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,7 @@ from .. import exact_json
 from ..errors import SettingsError, Unavailable, Unusable
 from .bulk_copy import execute_copy
 from .migrate import Schema, bring_up_to_date, check_revision, schema_of
+from .schema import REVISION
 from .url import check_options, parse
 
 BUSY_TIMEOUT_MS = 10_000
@@ -70,13 +72,15 @@ class Database:
     method raises `Unavailable` if the database does not answer or is not a database.
 
     Parameters:
+      migrates: whether the first transaction may create or migrate the schema; if not, it raises `Unusable`.
       wait_ms: SQLite: how long a transaction waits for this process's writers, and then for those of other processes
         (None: 10 s each). PostgreSQL: how long a transaction may take (None: a minute per response). Workers can wait;
         programs with a waiting user cannot.
     """
 
-    def __init__(self, url: str, *, wait_ms: int | None = None) -> None:
+    def __init__(self, url: str, *, wait_ms: int | None = None, migrates: bool = True) -> None:
         self.url = parse(url)
+        self._migrates = migrates
         #: Whether this is SQLite, which means one host and one writer.
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._busy_ms = BUSY_TIMEOUT_MS if wait_ms is None else wait_ms
@@ -155,6 +159,11 @@ class Database:
             # A forked child must neither use nor close its parent's connections.
             self.engine.dispose(close=False)
             self._write_lock = threading.Lock()
+        if not self._migrates:
+            if (why := self.why_not_ready()) is not None:
+                raise Unusable(why, "start the programs of this release first (nomad run workers): they migrate it")
+            self._revision = REVISION
+            return
         with _translated(self.engine), self._in_time(each_seconds=MIGRATION_SECONDS):
             self._revision = bring_up_to_date(self._writer, self._wait_seconds)
 
@@ -166,6 +175,19 @@ class Database:
         """Return the schema of the database, without migrating it."""
         with self.unmigrated() as connection:
             return schema_of(connection)
+
+    def why_not_ready(self) -> str | None:
+        """Return why the database would have to be created or migrated first; None if it need not.
+
+        Creates nothing.
+        """
+        path = Path(self.url.database or "")
+        if self.is_sqlite and not path.exists():
+            return f"the database {path} does not exist (working directory: {Path.cwd()})"
+        found = self.schema()
+        if found.is_current:
+            return None
+        return f"the database has schema {found.found or '(none)'}, but this release needs {found.head}"
 
     @contextmanager
     def unmigrated(self) -> Iterator[Connection]:

@@ -18,13 +18,19 @@ from .sessions import AdminSessions
 class Store:
     """Characters, logins, documents and history in one database; it connects on first use.
 
-    Thread-safe. Raises `SettingsError` for an invalid URL.
+    Thread-safe. `migrates` is that of `Database`. Raises `SettingsError` for an invalid URL.
     """
 
     def __init__(
-        self, database_url: str, *, cipher: TokenCipher | None, clock: Clock, database_wait_ms: int | None = None
+        self,
+        database_url: str,
+        *,
+        cipher: TokenCipher | None,
+        clock: Clock,
+        database_wait_ms: int | None = None,
+        migrates: bool = True,
     ) -> None:
-        self.database = Database(database_url, wait_ms=database_wait_ms)
+        self.database = Database(database_url, wait_ms=database_wait_ms, migrates=migrates)
         self.logins = Logins(self.database, cipher=cipher, clock=clock)
         self.documents = Documents(self.database, clock=clock)
         self.listing_pages = ListingPages(self.database, clock=clock)

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from nomad_actors.esi import ROUTES
 from nomad_actors.store import Store, schema
 
 from .conftest import Nomad
 
 CHARACTER, DAY_MS = 95465499, 86_400_000
+SCOPES = sorted({scope for route in ROUTES.values() for scope in route.scopes})
 DATA_TYPES = ["wallet_journal", "wallet_transactions", "market_orders", "industry_jobs", "skill_history"]
 
 
@@ -30,7 +32,7 @@ def collected(store: Store, now_ms: int) -> None:
     """Two characters; one with a journal and orders that are complete apart from two holes."""
     for character_id, name in ((CHARACTER, "Ada Voss"), (CHARACTER + 1, "Bo Lind")):
         store.logins.save(
-            character_id=character_id, user_id=7, name=name, owner_hash="o", scopes=["s"], refresh_token="r"
+            character_id=character_id, user_id=7, name=name, owner_hash="o", scopes=SCOPES, refresh_token="r"
         )
     entry = {"character_id": CHARACTER, "ref_type": "bounty_prizes", "description": "", "amount": Decimal(1)}
     rows = [entry | {"id": n, "date_ms": now_ms - (200 - n) * 1000, "balance": Decimal(n)} for n in range(100)]
@@ -64,8 +66,8 @@ def test_it_shows_what_is_complete_what_is_lost_and_what_to_do(
     # ESI shows orders for 90 days.
     assert "the next collection reads it" in lines[fillable + 2]
     command = "→ nomad enqueue historical-data-collection --character-id 95465499 --user-id 7 --data-type "
-    assert lines[fillable + 3] == f"{command}market_orders"
-    assert f"{command}wallet_journal" not in lines
+    expected = [f"{command}{each}" for each in DATA_TYPES if each != "wallet_journal"]
+    assert [line for line in lines if line.startswith("→")] == expected
     read = nomad_json("history", str(CHARACTER))
     journal = read["dataTypes"]["wallet_journal"]
     assert (read["name"], list(read["dataTypes"])) == ("Ada Voss", DATA_TYPES)
@@ -132,6 +134,49 @@ def test_verify_exits_with_1_for_a_fault_and_names_it(
     assert (read["faults"], read["problems"], len(read["shown"])) == (29, 30, 11)
     first = read["shown"][1]
     assert (first["kind"], first["isFault"], first["ids"]) == ("balance", True, [1, 3])
+
+
+def test_a_dead_login_is_one_line_and_its_holes_wait_for_it(
+    nomad: Nomad, nomad_json: Callable[..., Any], store: Store
+) -> None:
+    store.logins.require_login(CHARACTER, 1, reason="dead")
+    lines = nomad("history", str(CHARACTER)).stdout.splitlines()
+    assert [line for line in lines if "→" in line] == ["→ its login no longer works: nomad login --user-id 7"]
+    assert "  ESI still shows this time, or its end: after a new login the next collection reads it." in lines
+    found = nomad_json("history", "holes")["holes"][0]
+    assert (found["dataType"], found["state"], found["canBeFilled"]) == ("market_orders", "needs_login", True)
+    assert "has it, needs login" in nomad("history", "holes").stdout.splitlines()[1]
+    verified = [line for line in nomad("history", "verify").stdout.splitlines() if "→" in line]
+    assert "        → its login no longer works: nomad login --user-id 7" in verified
+    assert not [line for line in verified if "nomad enqueue" in line]
+
+
+def test_a_login_without_the_scope_is_told_which(nomad: Nomad, store: Store) -> None:
+    scopes = [each for each in SCOPES if "industry" not in each]
+    store.logins.save(character_id=CHARACTER, user_id=7, name="Ada", owner_hash="o", scopes=scopes, refresh_token="r")
+    lines = [line for line in nomad("history", str(CHARACTER)).stdout.splitlines() if "→" in line]
+    scope = "esi-industry.read_character_jobs.v1"
+    assert f"→ its login lacks the scope {scope}: nomad login --user-id 7" in lines
+    assert not [line for line in lines if line.endswith("industry_jobs")]
+    assert [line for line in lines if line.endswith("--data-type market_orders")]
+
+
+def test_a_sold_characters_holes_cannot_be_filled(nomad: Nomad, nomad_json: Callable[..., Any], store: Store) -> None:
+    store.logins.save(
+        character_id=CHARACTER, user_id=8, name="Ada Voss", owner_hash="other", scopes=SCOPES, refresh_token="r"
+    )
+    found = nomad_json("history", "holes")["holes"]
+    assert {(each["state"], each["canBeFilled"]) for each in found} == {("sold", False)}
+    sold = found[0]["characterId"]
+    assert sold < 0
+    assert nomad("history", "holes").stdout.count("not asked: sold") == 2
+    shown = nomad("history", str(sold)).stdout
+    assert shown.count("The character was sold, and ESI is not asked for its earlier owner: the hole remains.") == 2
+    assert ("→" in shown, "never read completely" in shown) == (False, False)
+    orders = nomad_json("history", str(sold))["dataTypes"]["market_orders"]
+    assert (orders["holes"][0]["canBeFilled"], orders["warning"]) == (False, None)
+    (problem, *_) = nomad_json("history", "verify", str(sold), "--type", "market_orders")["shown"]
+    assert (problem["kind"], "the character was sold" in problem["remedy"]) == ("lost_hole", True)
 
 
 def test_what_does_not_exist_is_named(nomad: Nomad) -> None:

@@ -52,7 +52,7 @@ def environ(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> d
 
 @pytest.fixture
 def store(environ: dict[str, str]) -> Iterator[Store]:
-    """The command's store with 650 hours of journal, complete since its begin."""
+    """The command's store with 650 hours of journal, complete since their begin until now."""
     store = Store(environ["DATABASE_URL"], cipher=TokenCipher([KEY]), clock=SystemClock())
     for character_id in (CHARACTER, OTHER):
         store.logins.save(
@@ -61,7 +61,7 @@ def store(environ: dict[str, str]) -> Iterator[Store]:
     with store.database.write() as connection:
         connection.execute(sa.insert(schema.wallet_journal), [_entry(number) for number in range(ROWS)])
         connection.execute(sa.insert(schema.wallet_journal), [_entry(1) | {"character_id": OTHER}])
-        span = {"complete_since_ms": BEGIN_MS, "complete_until_ms": BEGIN_MS + ROWS * HOUR_MS}
+        span = {"complete_since_ms": BEGIN_MS, "complete_until_ms": SystemClock().now_ms()}
         of = {"character_id": CHARACTER, "data_type": "wallet_journal", "complete_read_ms": BEGIN_MS}
         connection.execute(sa.insert(schema.history_coverage).values(of | span))
     yield store
@@ -87,6 +87,10 @@ def export(nomad: Nomad, store: Store, directory: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+#: Since when the fixture's journal is complete.
+BEGIN = ("--from", "2026-10-01")
 
 
 def _arguments(format_: str, kind: str = "journal") -> list[str]:
@@ -283,12 +287,12 @@ def test_ctrl_c_and_a_full_disk_leave_what_can_be_continued(
 def test_standard_output_may_be_a_pipe_that_ends_early_or_is_full(
     environ: dict[str, str], store: Store, tmp_path: Path
 ) -> None:
-    line = f"nomad {' '.join(_arguments('parquet'))}"
+    line = f"nomad {' '.join([*_arguments('parquet'), *BEGIN])}"
     result = run(environ, tmp_path, f"{line} > out.parquet")
     assert (result.returncode, result.stderr) == (0, "")
     assert pq.read_table(tmp_path / "out.parquet").num_rows == ROWS
     for format_ in ("csv", "parquet"):
-        line = f"nomad {' '.join(_arguments(format_))}"
+        line = f"nomad {' '.join([*_arguments(format_), *BEGIN])}"
         assert run(environ, tmp_path, f"{line} | head -c 3").stderr == ""
         full = run(environ, tmp_path, f"{line} > /dev/full")
         assert (full.returncode, full.stderr) == (
@@ -303,7 +307,7 @@ def test_standard_output_may_be_a_pipe_that_ends_early_or_is_full(
 @pytest.mark.parametrize("environ", ["sqlite"], indirect=True)
 def test_only_a_terminal_gets_a_progress_bar(environ: dict[str, str], store: Store, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    command = [*COMMAND, *_arguments("csv"), "--output", str(tmp_path / "journal.csv")]
+    command = [*COMMAND, *_arguments("csv"), *BEGIN, "--output", str(tmp_path / "journal.csv")]
     with subprocess.Popen(command, env={**environ, "COLUMNS": "100", "TERM": "xterm"}, cwd=tmp_path, stderr=theirs):
         os.close(theirs)
         shown = b""
@@ -318,24 +322,6 @@ def test_only_a_terminal_gets_a_progress_bar(environ: dict[str, str], store: Sto
     piped = subprocess.run([*command, "--force"], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert piped.stderr == ""
     assert piped.stdout == f"{tmp_path}/journal.csv: 650 rows of journal of character {CHARACTER}.\n"
-
-
-@pytest.mark.parametrize("environ", ["sqlite"], indirect=True)
-def test_rows_that_may_be_missing_are_a_warning(
-    store: Store, nomad: Nomad, directory: Path, export: Callable[..., Path]
-) -> None:
-    inside = ["--from", "2026-10-02", "--to", "2026-10-03"]
-    assert nomad(*_arguments("csv"), *inside).stderr == ""
-    earlier = nomad(*_arguments("csv"), "--from", "2026-09-01").stderr
-    assert "rows may be missing: it is complete only since 2026-10-01 00:00:00Z; see: nomad history" in earlier
-    assert "the history was never read completely" in nomad(*_arguments("csv", "orders")).stderr
-    with store.database.write() as connection:
-        hole = {"from_ms": BEGIN_MS + 30 * HOUR_MS, "until_ms": BEGIN_MS + 31 * HOUR_MS, "cause": "retention"}
-        of = {"character_id": CHARACTER, "data_type": "wallet_journal", "details": "d", "found_ms": BEGIN_MS}
-        connection.execute(sa.insert(schema.history_holes).values(of | hole))
-    assert "rows may be missing: 1 hole in it" in nomad(*_arguments("csv"), *inside).stderr
-    result = nomad(*_arguments("csv"), "--output", str(directory / "j.csv"), "--json")
-    assert json.loads(result.stdout) == {"file": str(directory / "j.csv"), "rows": ROWS, "continued": 0}
 
 
 @pytest.mark.parametrize("environ", ["sqlite"], indirect=True)

@@ -246,6 +246,21 @@ def test_a_claim_in_the_future_blames_the_clock_and_says_what_takes_it_back(fill
         assert each.remedy.endswith(f"--character-id {CHARACTER} --user-id 7 --data-type {each.data_type}")
 
 
+def test_a_lost_row_of_the_wallet_is_read_again_in_full_while_esi_has_it(filled: Store, check: Check) -> None:
+    transaction = _all(filled, sa.select(schema.wallet_transactions.c.transaction_id).limit(1))[0].transaction_id
+    deleted = schema.wallet_transactions.c.transaction_id == transaction
+    _change(filled, sa.delete(schema.wallet_transactions).where(deleted))
+    (late,) = check()
+    assert late.remedy == "the row was never stored or was deleted here: restore it from a backup"
+    now_ms = COVERED[1] + DAY_MS
+    (found,) = Verifier(filled.database, now_ms).problems()
+    command = f"nomad characters refresh {CHARACTER} --group CHARACTER_WALLET --full"
+    assert (found.kind, found.remedy.endswith(f"read all again that ESI has: {command}")) == (Kind.NO_TRANSACTION, True)
+    filled.logins.require_login(CHARACTER, 1, reason="dead")
+    (found,) = Verifier(filled.database, now_ms).problems()
+    assert found.remedy.endswith("its login no longer works: nomad login --user-id 7")
+
+
 def test_claims_that_cannot_be_true_are_named(filled: Store, check: Check) -> None:
     for route in (JOURNAL, TRANSACTIONS, ORDERS, INDUSTRY_JOBS, SKILLS):
         state = {"character_id": CHARACTER, "route": route, "as_of_ms": COVERED[1], "failures": 0, "next_due_ms": 0}

@@ -54,7 +54,7 @@ RETENTION_MS: Mapping[str, int | None] = MappingProxyType(
 class Hole:
     """A span of time, both ends included, in which rows may be missing; `can_be_filled` while ESI shows its end.
 
-    What was `unseen` cannot: a filled order is in no list.
+    What was `unseen` cannot, because a filled order is in no list, nor can a hole of a sold character.
     """
 
     data_type: str
@@ -126,7 +126,8 @@ def _holes(connection: Connection, character_id: int, now_ms: int) -> list[Hole]
             row.cause,
             row.details,
             row.found_ms,
-            can_be_filled(row.data_type, row.cause, row.until_ms, now_ms),
+            # Nobody is asked for the history of a sold character, whose id is negative.
+            character_id > 0 and can_be_filled(row.data_type, row.cause, row.until_ms, now_ms),
         )
         for row in connection.execute(query)
     ]

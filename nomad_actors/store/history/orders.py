@@ -21,6 +21,8 @@ from .completeness import RETENTION_MS
 from .proofs import last_as_of_ms, prove
 from .rows import Changes, RowKind, Snapshot, stored_by_key
 
+#: What an order can be; closed: nobody saw how it ended.
+STATES = ("open", "cancelled", "expired", "filled", "closed")
 _DAY_MS = 86_400_000
 _HISTORY_MS = RETENTION_MS["market_orders"] or 0
 _ORDERS = RowKind(

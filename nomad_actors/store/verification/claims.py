@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from ..history.completeness import Completeness, Hole
+from .characters import Checked
 from .problem import Kind, Problem
+from .remedies import Scopes, to_collect, to_fill
 
 #: How far the clocks of two hosts may be apart.
 _CLOCK_SKEW_MS = 300_000
@@ -15,34 +17,24 @@ _AHEAD = (
     "the clock of a host was ahead when it saved this, or the clock here is slow: set it right (see: nomad doctor). "
     "The next collection then takes the claim back: "
 )
-_UNSEEN = "nothing can be done for this time. Orders that somebody requests are listed every 20 minutes from then on"
-_LOST = "nothing can be done: ESI no longer has these rows. What reads the history must leave this time out"
 
 
-def fill_command(character_id: int, user_id: int, data_type: str) -> str:
-    """Return the command that collects a data type of a character now."""
-    return (
-        f"nomad enqueue historical-data-collection --character-id {character_id} --user-id {user_id} "
-        f"--data-type {data_type}"
-    )
-
-
-def marked_holes(covered: Completeness, user_id: int) -> Iterator[Problem]:
+def marked_holes(covered: Completeness, character: Checked, scopes: Scopes) -> Iterator[Problem]:
     """Yield the holes that the history marks, with what can be done."""
     for hole in covered.holes:
         kind = Kind.FILLABLE_HOLE if hole.can_be_filled else Kind.LOST_HOLE
-        remedy = _UNSEEN if hole.cause == "unseen" else _LOST
-        if hole.can_be_filled:
-            remedy = fill_command(covered.character_id, user_id, covered.data_type)
+        remedy = to_fill(character, hole, scopes)
         yield _problem(kind, covered, f"{hole.cause}: {hole.details}", remedy, hole.from_ms, hole.until_ms)
 
 
-def wrong_claims(covered: Completeness, user_id: int, now_ms: int, newest_ms: int | None) -> Iterator[Problem]:
+def wrong_claims(
+    covered: Completeness, character: Checked, scopes: Scopes, now_ms: int, newest_ms: int | None
+) -> Iterator[Problem]:
     """Yield the claims of `covered` that cannot be true.
 
     `newest_ms` is the time of the newest data that ESI sent for it; None if that is not known.
     """
-    ahead = _AHEAD + fill_command(covered.character_id, user_id, covered.data_type)
+    ahead = _AHEAD + to_collect(character, covered.data_type, scopes)
     since_ms, until_ms = covered.complete_since_ms, covered.complete_until_ms
     if since_ms is not None and until_ms is not None:
         if until_ms > now_ms + _CLOCK_SKEW_MS:

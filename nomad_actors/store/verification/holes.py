@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from ..database import Database
 from ..history.completeness import DATA_TYPES, Hole, can_be_filled, shown_since_ms
+from ..ownership import SOLD
 from ..schema import characters, history_holes
 
 #: Later than any time in the database.
@@ -19,6 +20,8 @@ class FoundHole(NamedTuple):
 
     character_id: int
     name: str
+    #: Of the character.
+    state: str
     hole: Hole
 
 
@@ -33,17 +36,19 @@ def all_holes(database: Database, now_ms: int, limit: int) -> tuple[list[FoundHo
         (hole.cause == "unseen", _NEVER_MS),
         *((hole.data_type == each, _shown_since_ms(each, now_ms)) for each in DATA_TYPES),
     )
-    is_lost = shown_ms <= 0
+    # Nobody is asked for the history of a sold character.
+    is_lost = sa.or_(shown_ms <= 0, characters.c.state == SOLD)
     order = (is_lost, sa.case((is_lost, -hole.until_ms), else_=shown_ms), hole.hole_id)
     query = (
-        sa.select(history_holes, characters.c.name)
+        sa.select(history_holes, characters.c.name, characters.c.state)
         .join(characters, characters.c.character_id == hole.character_id)
         .order_by(*order)
         .limit(limit)
     )
     with database.read() as connection:
         total = connection.execute(sa.select(sa.func.count()).select_from(history_holes)).scalar_one()
-        return [FoundHole(row.character_id, row.name, _hole(row, now_ms)) for row in connection.execute(query)], total
+        rows = connection.execute(query).all()
+        return [FoundHole(row.character_id, row.name, row.state, _hole(row, now_ms)) for row in rows], total
 
 
 def _hole(row: sa.Row[tuple[object, ...]], now_ms: int) -> Hole:
@@ -54,7 +59,7 @@ def _hole(row: sa.Row[tuple[object, ...]], now_ms: int) -> Hole:
         row.cause,
         row.details,
         row.found_ms,
-        can_be_filled(row.data_type, row.cause, row.until_ms, now_ms),
+        row.state != SOLD and can_be_filled(row.data_type, row.cause, row.until_ms, now_ms),
     )
 
 

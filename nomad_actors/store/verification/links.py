@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -10,6 +10,9 @@ import sqlalchemy as sa
 from ..history.completeness import Completeness
 from ..schema import wallet_journal, wallet_transactions
 from .problem import Kind, Problem, is_claimed
+
+#: Returns how to get back a row of a data type and of a time (ms).
+Restore = Callable[[str, int], str]
 
 
 class Link(NamedTuple):
@@ -44,29 +47,29 @@ def entries_without_transaction(character_id: int) -> sa.Select[tuple[int, int, 
     )
 
 
-def missing_entries(links: Iterable[Link], journal: Completeness) -> Iterator[Problem]:
+def missing_entries(links: Iterable[Link], journal: Completeness, restore: Restore) -> Iterator[Problem]:
     """Yield the transactions of `links` whose journal entry should be stored, by what `journal` claims."""
     for link in links:
         if is_claimed(journal, link.date_ms, link.date_ms):
             cause = f"transaction {link.id} names journal entry {link.partner_id}, which is not stored"
-            yield _problem(Kind.NO_ENTRY, link, journal, cause)
+            yield _problem(Kind.NO_ENTRY, link, journal, cause, restore)
 
 
-def missing_transactions(links: Iterable[Link], transactions: Completeness) -> Iterator[Problem]:
+def missing_transactions(links: Iterable[Link], transactions: Completeness, restore: Restore) -> Iterator[Problem]:
     """Yield the journal entries of `links` whose transaction should be stored, by what `transactions` claims."""
     for link in links:
         if is_claimed(transactions, link.date_ms, link.date_ms):
             cause = f"journal entry {link.id} names transaction {link.partner_id}, which is not stored"
-            yield _problem(Kind.NO_TRANSACTION, link, transactions, cause)
+            yield _problem(Kind.NO_TRANSACTION, link, transactions, cause, restore)
 
 
-def _problem(kind: Kind, link: Link, covered: Completeness, cause: str) -> Problem:
+def _problem(kind: Kind, link: Link, covered: Completeness, cause: str, restore: Restore) -> Problem:
     return Problem(
         kind,
         covered.character_id,
         covered.data_type,
         cause,
-        "the row was never stored or was deleted here: restore it from a backup, or collect again while ESI has it",
+        restore(covered.data_type, link.date_ms),
         ids=(link.id, link.partner_id),
         from_ms=link.date_ms,
         until_ms=link.date_ms,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +22,7 @@ from .chain import broken_balances
 from .characters import Checked, find_characters
 from .pages import pages
 from .problem import Problem
+from .remedies import Scopes, to_restore
 
 _COMPARED = {each.data_type: each for each in (states.ORDERS, states.INDUSTRY_JOBS, states.SKILLS)}
 #: The tables whose rows the checks read one after another; what the others lack is found by one query.
@@ -34,6 +37,7 @@ class Verifier:
     Parameters:
       character_ids: the characters (none: all, also archives of sold ones).
       data_types: the data types (none: all).
+      scopes: by data type those that a login needs, so that remedies name what is missing (none: not checked).
       on_rows: called with the number of rows that were checked since its last call.
     """
 
@@ -44,9 +48,11 @@ class Verifier:
         *,
         character_ids: Sequence[int] = (),
         data_types: Sequence[str] = (),
+        scopes: Scopes = MappingProxyType({}),
         on_rows: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._database, self._now_ms, self._on_rows = database, now_ms, on_rows
+        self._scopes = scopes
         self.data_types = tuple(data_types) or DATA_TYPES
         self.characters = find_characters(database, character_ids)
 
@@ -72,7 +78,7 @@ class Verifier:
                 covered = completeness(connection, character.character_id, self._now_ms)
             for data_type in self.data_types:
                 yield from self._claims(character, covered[data_type])
-                yield from self._rows(character.character_id, data_type, covered)
+                yield from self._rows(character, data_type, covered)
 
     def _claims(self, character: Checked, covered: Completeness) -> Iterator[Problem]:
         columns = sync_state.c.route, sync_state.c.set_aside, sync_state.c.as_of_ms
@@ -84,18 +90,21 @@ class Verifier:
                 )
             ).all()
         newest_ms = max((row.as_of_ms for row in routes if row.as_of_ms is not None), default=None)
-        yield from claims.marked_holes(covered, character.user_id)
-        yield from claims.wrong_claims(covered, character.user_id, self._now_ms, newest_ms)
+        yield from claims.marked_holes(covered, character, self._scopes)
+        yield from claims.wrong_claims(covered, character, self._scopes, self._now_ms, newest_ms)
         yield from claims.set_aside(covered, [(row.route, row.set_aside) for row in routes if row.set_aside])
 
-    def _rows(self, character_id: int, data_type: str, covered: Mapping[str, Completeness]) -> Iterator[Problem]:
+    def _rows(self, character: Checked, data_type: str, covered: Mapping[str, Completeness]) -> Iterator[Problem]:
+        character_id = character.character_id
+        restore = partial(to_restore, character, now_ms=self._now_ms, scopes=self._scopes)
         if data_type == "wallet_journal":
             journal, key = covered[data_type], wallet_transactions.c.transaction_id
             yield from broken_balances(self._entries(character_id), journal)
-            yield from links.missing_entries(self._links(links.transactions_without_entry(character_id), key), journal)
+            found = self._links(links.transactions_without_entry(character_id), key)
+            yield from links.missing_entries(found, journal, restore)
         elif data_type == "wallet_transactions":
             found = self._links(links.entries_without_transaction(character_id), wallet_journal.c.id)
-            yield from links.missing_transactions(found, covered[data_type])
+            yield from links.missing_transactions(found, covered[data_type], restore)
         else:
             compared = _COMPARED[data_type]
             seen = (states.Seen._make(row) for row in self._read(compared.query(character_id), compared.key))

@@ -7,6 +7,8 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from nomad_actors.store.history.orders import STATES
+
 from .conftest import ADA, BO, TOKENS, Admin
 
 
@@ -20,7 +22,9 @@ from .conftest import ADA, BO, TOKENS, Admin
         ("journal?to=2026-11-01T00:00:00 03:00", ["2026-11-01T12:00:00Z"]),
         ("journal?to=999999999999999", ["'999999999999999'", "253402300799999"]),
         ("journal?to=" + "9" * 400, ["253402300799999"]),
-        ("journal?from=2026-11-02&to=2026-11-01", ["from", "after", "2026-11-02"]),
+        ("journal?from=2026-11-02&to=2026-11-01", ["'from' is '2026-11-02', which is after 'to', '2026-11-01'"]),
+        ("journal?from=2026-11-01T03:00:00%2B02:00&to=2026-11-01T00:59:59Z", ["'from' is", "after 'to'"]),
+        ("skills/history?from=253402300799999&to=0", ["'from' is '253402300799999'", "after 'to'"]),
         ("journal?limit=0", ["from 1 to 10000"]),
         ("journal?limit=100001", ["100001", "from 1 to 10000"]),
         ("journal?limit=1&limit=2", ["'limit' is given 2 times", "once"]),
@@ -29,7 +33,7 @@ from .conftest import ADA, BO, TOKENS, Admin
         ("journal?refTypes=a%00b", ["refTypes", "letters a to z"]),
         ("journal?refTypes=" + ",".join(f"a{n}" for n in range(101)), ["101 values", "1 to 100"]),
         ("transactions?typeIds=34,tritanium", ["'tritanium'", "digits"]),
-        ("orders?states=fild", ["'fild'", "did you mean 'filled'", "cancelled"]),
+        ("orders?states=fild", ["'fild'", "did you mean 'filled'", *STATES]),
         ("orders/events?orderId=-1", ["orderId", "from 0"]),
         ("skills?limit=1", ["unknown query parameter 'limit'"]),
         ("journal?cursor=abc", ["cursor 'abc'", "`nextCursor`"]),

@@ -31,9 +31,9 @@ def test_every_path_needs_a_token_and_every_role_may_read(admin: Admin, token: s
 
 @pytest.mark.parametrize("token", ["reader", "bound"])
 def test_a_reader_may_read_nothing_else(admin: Admin, app: AdminApp, token: str) -> None:
-    document = admin.get("/admin/openapi.json", "viewer").json()
+    document = admin.get("/admin/openapi.json", token).json()
     for path, methods in document["paths"].items():
-        if path.startswith("/data/") or path == "/healthz":
+        if path.startswith("/data/") or path in ("/healthz", "/admin/openapi.json"):
             continue
         url = re.sub(r"{\w+}", "esi-refresh", path)
         for method in methods:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 
 from nomad_actors import exact_json
 from nomad_actors.data.skills import SKILL_QUEUE
 from nomad_actors.store import history
+from nomad_actors.store.history.orders import STATES
 
 from .conftest import ADA, MINUTE_MS, START_MS, Admin, AdminApp, collect, collect_everything, entry
 
@@ -36,6 +38,7 @@ def test_the_journal_has_camel_case_names_times_in_ms_and_every_digit(admin: Adm
         ("transactions?typeIds=35,36", [2]),
         ("orders", [1, 2]),
         ("orders?states=filled,expired", []),
+        *((f"orders?states={state}", [1, 2] if state == "open" else []) for state in STATES),
         ("orders?states=open&newestFirst=true", [2, 1]),
         ("orders/events?orderId=1", [1, 1]),
         ("industry-jobs", [1, 2]),
@@ -55,6 +58,11 @@ def test_filters_and_ranges(admin: Admin, path: str, ids: list[int]) -> None:
     found = admin.rows(f"{ADA}/{path}")["rows"]
     keys = ("orderId", "jobId", "skillId", "transactionId", "id")
     assert [next(row[key] for key in keys if key in row) for row in found] == ids
+
+
+def test_the_page_has_every_state_of_an_order() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data-http.md").read_text(encoding="utf-8")
+    assert f"`states`: {', '.join(f'`{each}`' for each in STATES)} |" in page
 
 
 @pytest.mark.parametrize("newest_first", ["true", "false"])

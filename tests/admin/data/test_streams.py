@@ -26,6 +26,7 @@ from .conftest import ADA, ENTRIES, TOKENS, Admin, AdminApp, add_entries, log_in
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 #: About 17 MB: more than the sockets and the server's buffer of a connection take.
 ROWS = 12_000
+PAGE = (Path(__file__).parents[3] / "docs" / "data-http.md").read_text(encoding="utf-8")
 HEADERS = {"Authorization": f"Bearer {TOKENS['reader']}"}
 
 
@@ -67,6 +68,14 @@ def test_a_stream_has_every_row_in_order(admin: Admin, rich: int, accept: str) -
     assert (known.status_code, known.content) == (304, b"")
     limited = admin.get(f"{rich}/journal?limit=1500&newestFirst=true", Accept=accept)
     assert len(limited.text.splitlines()) == 1500 + (accept == CSV)
+
+
+def test_the_page_says_from_how_many_rows_on_it_is_a_stream(admin: Admin, rich: int) -> None:
+    assert f"Over {streams.CHUNK_ROWS} rows of NDJSON or CSV are streamed" in PAGE
+    for rows in (streams.CHUNK_ROWS, streams.CHUNK_ROWS + 1):
+        response = admin.get(f"{rich}/journal?limit={rows}", Accept=NDJSON)
+        is_stream = response.headers.get("Transfer-Encoding") == "chunked"
+        assert (len(response.text.splitlines()), is_stream) == (rows, rows > streams.CHUNK_ROWS)
 
 
 def test_streams_take_the_memory_of_some_rows(
