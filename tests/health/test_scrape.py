@@ -152,7 +152,7 @@ def test_the_age_of_data_is_in_seconds(tmp_path: Path) -> None:
     characters, ages = scrape.database_families(
         store.logins.counts(), store.documents.oldest_synced_ms(), clock.now_ms()
     )
-    assert [(sample.labels, sample.value) for sample in ages.samples] == [({"dataset": wallet}, 90.0)]
+    assert [(sample.labels, sample.value) for sample in ages.samples] == [({"dataset": "wallet"}, 90.0)]
     assert {sample.labels["status"]: sample.value for sample in characters.samples}["active"] == 1
     store.close()
 
