@@ -17,6 +17,7 @@ from ..store.history.completeness import CAUSES, RETENTION_MS
 from ..store.history.fleet import AtRisk, count_fillable, count_holes, read_at_risk
 from .host import current_database
 from .installation import Installation
+from .stale_routes import time_text
 
 _DAY_MS = 86_400_000
 
@@ -31,7 +32,7 @@ def completeness(installation: Installation) -> Iterator[Finding]:
                 yield _at_risk(each, installation.clock.now_ms())
         if found := count_fillable(database, installation.clock.now_ms()):
             cause = f"the history of {counted(found, 'character')} has holes that ESI can still fill"
-            fix = "nothing to do at first: the daily collection tries; why it cannot: the table history_holes (details)"
+            fix = "nothing to do at first: the daily collection tries; which, and why it cannot: nomad history holes"
             yield Finding("history holes", Severity.WARNING, cause, fix)
 
 
@@ -76,13 +77,26 @@ def families(holes: Mapping[tuple[str, str], int], found: Iterable[AtRisk]) -> I
 
 def _at_risk(found: AtRisk, now_ms: int) -> Finding:
     retention_ms = RETENTION_MS[found.data_type] or 0
-    left_days = max(0.0, ((found.oldest_until_ms or 0) + retention_ms - now_ms) / _DAY_MS)
+    lost_ms = (found.oldest_until_ms or 0) + retention_ms
     cause = (
-        f"{found.data_type} of {counted(found.characters, 'character')} was not read completely for most of the "
-        f"{retention_ms // _DAY_MS} days that ESI shows; the first rows are lost in {left_days:.1f} days"
+        f"{found.data_type} of {counted(found.characters, 'character')} ({_names(found)}) was not read completely for "
+        f"most of the {retention_ms // _DAY_MS} days that ESI shows; {_loss(lost_ms, now_ms)}"
     )
+    see = f"nomad history {found.first[0][0]}" if found.first else "nomad history holes"
     fix = (
-        "see why: nomad jobs historical-data --status failed; correct the cause, then: "
+        f"see: {see}; see why: nomad jobs historical-data --status failed; correct the cause, then: "
         "nomad schedules run historical-data-collection"
     )
     return Finding(f"history {found.data_type}", Severity.WARNING, cause, fix, subject=found.data_type)
+
+
+def _names(found: AtRisk) -> str:
+    named = [f"{name} {character_id}" for character_id, name in found.first]
+    more = found.characters - len(named)
+    return ", ".join([*named, f"and {more:,} more"] if more else named)
+
+
+def _loss(lost_ms: int, now_ms: int) -> str:
+    if lost_ms <= now_ms:
+        return f"ESI has dropped rows since {time_text(lost_ms)}"
+    return f"the first rows are lost in {(lost_ms - now_ms) / _DAY_MS:.1f} days"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -230,8 +232,10 @@ def test_history_at_risk_and_holes_that_esi_can_fill_are_reported_and_measured(a
     store.close()
     risk, holes = found["history wallet_journal"], found["history holes"]
     assert (risk.severity, holes.severity) == ("warning", "warning")
-    assert "wallet_journal of 1 character was not read completely for most of the 30 days" in risk.cause
+    assert "wallet_journal of 1 character (n 1) was not read completely for most of the 30 days" in risk.cause
     assert "lost in 5.0 days" in risk.cause
+    assert risk.remedy.startswith("see: nomad history 1; see why: nomad jobs")
+    assert "nomad history holes" in holes.remedy
     assert "the history of 1 character has holes" in holes.cause
     values = {(each.name, *each.labels.values()): each.value for each in samples}
     assert values["nomad_history_holes", "wallet_journal", "balance"] == 2
@@ -240,3 +244,32 @@ def test_history_at_risk_and_holes_that_esi_can_fill_are_reported_and_measured(a
     assert values["nomad_history_at_risk_characters", "industry_jobs"] == 0
     oldest = values["nomad_history_oldest_complete_timestamp_seconds", "wallet_journal"]
     assert oldest == pytest.approx(now_ms / 1000 - 25 * 86_400)
+
+
+def test_the_characters_that_are_furthest_behind_are_named_and_since_when_rows_are_lost(access: QueueAccess) -> None:
+    now_ms, day_ms = SystemClock().now_ms(), 86_400_000
+    store = Store(access.settings.database_url, cipher=TokenCipher(["a key for tests"]), clock=SystemClock())
+    wallet = {"scopes": ["esi-wallet.read_character_wallet.v1"], "refresh_token": "r", "owner_hash": "o"}
+    # The one that is furthest behind lacks the scope; of the others every one has a set of scopes of its own.
+    days = {1: 60, 2: 40, 3: 50, 4: 26, 5: 45, 6: 10}
+    for character_id in days:
+        scopes = [] if character_id == 1 else [*wallet["scopes"], f"scope {character_id}"]
+        store.logins.save(
+            character_id=character_id, user_id=7, name=f"P{character_id}", **(wallet | {"scopes": scopes})
+        )
+    of_journal = {"data_type": "wallet_journal", "complete_since_ms": 0}
+    coverage = [of_journal | {"character_id": n, "complete_until_ms": now_ms - d * day_ms} for n, d in days.items()]
+    with store.database.write() as connection:
+        connection.execute(sa.insert(history_coverage), coverage)
+    store.logins.require_login(6, 1, reason="dead")
+    found = found_in(access)["history wallet_journal"]
+    page = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"### NomadHistoryAtRisk\n.*?```sql\n(.*?);\n```", page, re.DOTALL)
+    with store.database.read() as connection:
+        listed = [(row.character_id, row.name) for row in connection.execute(sa.text(query))]
+    store.close()
+    assert listed == [(1, "P1"), (3, "P3"), (5, "P5"), (2, "P2"), (4, "P4")]
+    assert "of 4 characters (P3 3, P5 5, P2 2, and 1 more) was not read" in found.cause
+    since = f"{datetime.fromtimestamp(now_ms / 1000 - 20 * 86_400, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    assert found.cause.endswith(f"; ESI has dropped rows since {since}")
+    assert found.remedy.startswith("see: nomad history 3; ")

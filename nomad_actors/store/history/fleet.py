@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -20,16 +21,23 @@ _ROUTES: Mapping[DataType, str] = {
     data_type: route for route, data_type in DATA_TYPE_BY_ROUTE.items() if RETENTION_MS[data_type] is not None
 }
 _COVERAGE, _HOLES = history_coverage.c, history_holes.c
+_UNTIL_MS = sa.func.coalesce(_COVERAGE.complete_until_ms, characters.c.created_ms)
+# JSON has no equality in PostgreSQL.
+_GRANTED = sa.cast(characters.c.scopes, sa.Text)
+#: How many characters are named.
+_NAMED = 3
 
 
 @dataclass(frozen=True)
 class AtRisk:
-    """How many characters have a data type of which ESI will soon not show what was not read, and the oldest time."""
+    """How many characters have a data type of which ESI will soon not show what was not read, and who is worst off."""
 
     data_type: str
     characters: int
     #: Up to when the history of the character that is furthest behind is complete; None without characters.
     oldest_until_ms: int | None
+    #: Ids and names of the few that are furthest behind.
+    first: tuple[tuple[int, str], ...] = ()
 
 
 def count_holes(database: Database) -> dict[tuple[str, str], int]:
@@ -105,28 +113,45 @@ def _at_risk(
     connection: Connection, database: Database, data_type: DataType, now_ms: int, share: float, scopes: Set[str]
 ) -> AtRisk:
     limit_ms = _limit_ms(data_type, now_ms, share)
-    rows = [row for row in _by_scopes(connection, database, data_type, limit_ms) if scopes <= row[0]]
-    oldest = min((row[2] for row in rows), default=None)
-    return AtRisk(data_type, sum(row[1] for row in rows), oldest)
+    rows = [row for row in _by_scopes(connection, database, data_type, limit_ms) if scopes <= {*json.loads(row[0])}]
+    oldest, count = min((row[2] for row in rows), default=None), sum(row[1] for row in rows)
+    first = _first(connection, database, data_type, limit_ms, [row[0] for row in rows]) if count else ()
+    return AtRisk(data_type, count, oldest, first)
 
 
 def _by_scopes(
     connection: Connection, database: Database, data_type: DataType, limit_ms: int
-) -> Iterator[tuple[set[str], int, int]]:
-    """Yield sets of scopes with the number of characters at risk and the oldest time; few such sets exist."""
+) -> Iterator[tuple[str, int, int]]:
+    """Yield scopes, as they are stored, with the number of characters at risk and the oldest time; there are few."""
+    query = _asked(
+        database,
+        data_type,
+        _GRANTED,
+        sa.cast(sa.func.sum(sa.case((limit_ms > _UNTIL_MS, 1), else_=0)), sa.BigInteger),
+        sa.func.min(_UNTIL_MS),
+    )
+    for text, count, oldest_ms in connection.execute(query.group_by(_GRANTED)):
+        yield text, int(count), int(oldest_ms)
+
+
+def _first(
+    connection: Connection, database: Database, data_type: DataType, limit_ms: int, granted: Sequence[str]
+) -> tuple[tuple[int, str], ...]:
+    query = _asked(database, data_type, characters.c.character_id, characters.c.name).where(
+        limit_ms > _UNTIL_MS, _GRANTED.in_(granted)
+    )
+    rows = connection.execute(query.order_by(_UNTIL_MS, characters.c.character_id).limit(_NAMED))
+    return tuple((row[0], row[1]) for row in rows)
+
+
+def _asked(database: Database, data_type: DataType, *columns: Any) -> sa.Select[Any]:
+    """Return the query of active characters that ESI was asked about."""
     known = sa.and_(_COVERAGE.character_id == characters.c.character_id, _COVERAGE.data_type == data_type)
     was_asked = sa.exists().where(
         sync_state.c.character_id == characters.c.character_id, sync_state.c.route == _ROUTES[data_type]
     )
-    until_ms = sa.func.coalesce(_COVERAGE.complete_until_ms, characters.c.created_ms)
-    # JSON has no equality in PostgreSQL.
-    granted = sa.cast(characters.c.scopes, sa.Text)
-    query = (
-        sa.select(
-            granted,
-            sa.cast(sa.func.sum(sa.case((until_ms < limit_ms, 1), else_=0)), sa.BigInteger),
-            sa.func.min(until_ms),
-        )
+    return (
+        sa.select(*columns)
         .select_from(characters)
         .outerjoin(history_coverage, known)
         .where(
@@ -134,7 +159,4 @@ def _by_scopes(
             fit(database, characters.c.scopes, characters.c.created_ms),
             sa.or_(_COVERAGE.complete_until_ms.is_not(None), was_asked),
         )
-        .group_by(granted)
     )
-    for text, count, oldest_ms in connection.execute(query):
-        yield set(json.loads(text)), int(count), int(oldest_ms)
