@@ -19,6 +19,7 @@ from nomad_actors.store import route_status
 from nomad_actors.store.route_status import CharacterFilter
 
 from ..current_app import all_queues, application
+from ..data.responses import data
 from ..inputs import Input
 from .declared import InPath, declared
 from .models import (
@@ -110,7 +111,7 @@ def _after(cursor: str) -> tuple[int, int]:
 @api.get("/characters/<character_id>")
 @declared(CharacterDetails)
 def character(character_id: CharacterId) -> CharacterDetails:
-    """Show one character with each route: last attempt and success, next due, and why its data is not current."""
+    """Show one character with each route, why its data is not current, and how complete its history is."""
     now = moment(application().clock)
     found = route_status.read_character(application().store.database, now, character_id)
     if found is None:
@@ -119,4 +120,4 @@ def character(character_id: CharacterId) -> CharacterDetails:
     # Without Redis the data still says most of it.
     with contextlib.suppress(Unavailable):
         brakes = application().limiter.state().brakes
-    return details_of(*found, brakes, now)
+    return details_of(*found, data().completeness(character_id), brakes, now)

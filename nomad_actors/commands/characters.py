@@ -129,14 +129,17 @@ def _overdue(each: CharacterStatus, now: int) -> Text | str:
 def show(character_id: CharacterId, json: Json = False) -> None:
     """Show one character: per route the last attempt and success, next due time, refusal and last error."""
     from ..health.characters import details_of
+    from ..store.history.completeness import completeness
     from ..store.route_status import read_character
 
     now = _moment()
     with existing_database(settings()) as database:
         found = read_character(database, now, character_id)
+        with database.read() as connection:
+            history = completeness(connection, character_id, now.now_ms)
     _require(found, character_id)
     assert found is not None
-    details = details_of(*found, _brakes(), now)
+    details = details_of(*found, history, _brakes(), now)
     if json:
         print_json(details.as_json())
         return
@@ -158,6 +161,10 @@ def _details(character: CharacterDetails, now: int) -> list[Text | str]:
         lines.append(styled(f"  missing   {', '.join(character.missing_scopes)}", "yellow"))
     if character.offline_since_ms is not None:
         lines.append(f"  offline   since {ago(character.offline_since_ms, now)}")
+    if holes := sum(each.holes for each in character.completeness.values()):
+        fillable = sum(each.can_be_filled for each in character.completeness.values())
+        text = f"{counted(holes, 'hole')}, {fillable} that ESI can still fill: nomad history {character.character_id}"
+        lines.append(styled(f"  history   {text}", "yellow"))
     return lines
 
 

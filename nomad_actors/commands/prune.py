@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..clock import SystemClock
-from ..logs.counted import counted
+from ..logs.counted import verb_for
 from .audited import audited, existing_database
 from .options import Json, Yes, confirm
 from .report import moment, print_result, print_text, table
@@ -43,14 +43,18 @@ def prune(
             if counts and not json:
                 print_text(_table(counts))
             return
-        confirm(f"Delete {counted(rows, 'row')} for ever?", yes=yes)
+        confirm(f"Delete {_rows(rows)} for ever?", yes=yes)
         with audited(found, "DELETE", "history", body={"rows": rows}):
             rows = delete_old(database, cutoffs)
     print_result({**result, "rows": rows}, _sentence(rows, dry_run), json=json)
 
 
 def _sentence(rows: int, dry_run: bool) -> str:
-    return f"Dry run: {counted(rows, 'row')} would be deleted." if dry_run else f"{counted(rows, 'row')} deleted."
+    return f"Dry run: {_rows(rows)} would be deleted." if dry_run else f"{_rows(rows)} deleted."
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} {verb_for(count, 'row', 'rows')}"
 
 
 def _as_json(pruned: Pruned) -> dict[str, Any]:

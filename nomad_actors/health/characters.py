@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from ..esi.limits import BrakeState
 from ..logs.counted import counted
 from ..response_model import ResponseModel
 from ..store import route_status
+from ..store.history.completeness import Completeness
 from ..store.login_keys import ACTIVE
 from ..store.route_status import CharacterStatus, Moment, RouteStatus
 from .stale_routes import time_text, why_stale
@@ -122,15 +123,39 @@ class Refusal(ResponseModel):
         return cls.of_attributes(found, endpoint=found.route)
 
 
+class HistorySummary(ResponseModel):
+    """How complete one data type is: stored is every row from `completeSince` to `completeUntil`, except in holes."""
+
+    complete_since: int | None = Field(description="null: never read completely")
+    complete_until: int | None
+    holes: int = Field(description="spans of time in which rows may be missing")
+    can_be_filled: int = Field(description="those of them whose end ESI still shows")
+
+    @classmethod
+    def of(cls, found: Completeness) -> HistorySummary:
+        """Return the summary of a data type."""
+        return cls(
+            complete_since=found.complete_since_ms,
+            complete_until=found.complete_until_ms,
+            holes=len(found.holes),
+            can_be_filled=sum(hole.can_be_filled for hole in found.holes),
+        )
+
+
 class CharacterDetails(CharacterSummary):
     """One character with every route, and the scopes that its routes need and its login lacks."""
 
     missing_scopes: list[str]
+    completeness: dict[str, HistorySummary] = Field(description="how complete the history is, by data type")
     endpoints: list[CharacterRoute]
 
 
 def details_of(
-    character: CharacterStatus, routes: Iterable[RouteStatus], brakes: Sequence[BrakeState], now: Moment
+    character: CharacterStatus,
+    routes: Iterable[RouteStatus],
+    completeness: Mapping[str, Completeness],
+    brakes: Sequence[BrakeState],
+    now: Moment,
 ) -> CharacterDetails:
     """Return a character with each route, also those that were never requested."""
     by_route = {each.route: each for each in routes}
@@ -139,6 +164,7 @@ def details_of(
     return CharacterDetails(
         **{name: getattr(summary, name) for name in CharacterSummary.model_fields},
         missing_scopes=sorted(needed - character.scopes),
+        completeness={name: HistorySummary.of(each) for name, each in completeness.items()},
         endpoints=[_route(route, by_route.get(route.name), character, brakes, now) for route in ROUTES.values()],
     )
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from nomad_actors.esi import ROUTES, NotSent
 from nomad_actors.esi.limits import Outcome
 from nomad_actors.esi.limits.brakes import down
+from nomad_actors.store.history.completeness import DATA_TYPES
+from nomad_actors.store.schema import history_coverage, history_holes
 
 from .conftest import AdminApp
 
@@ -129,6 +132,22 @@ def test_each_route_of_a_character_says_why_it_is_stale(operator: FlaskClient, a
     app.store.documents.save_requested(ada, public)
     (first, *_) = operator.get(f"{CHARACTERS}/{ada}").get_json()["endpoints"]
     assert first["whyStale"].startswith("brake esi until")
+
+
+def test_a_character_says_how_complete_its_history_is(operator: FlaskClient, app: AdminApp, ada: int) -> None:
+    never = {"completeSince": None, "completeUntil": None, "holes": 0, "canBeFilled": 0}
+    assert operator.get(f"{CHARACTERS}/{ada}").get_json()["completeness"] == dict.fromkeys(DATA_TYPES, never)
+    now_ms, day_ms, of = app.clock.now_ms(), 86_400_000, {"character_id": ada, "data_type": "wallet_journal"}
+    span = {"complete_since_ms": now_ms - 60 * day_ms, "complete_until_ms": now_ms}
+    hole = of | {"cause": "retention", "details": "", "found_ms": now_ms}
+    with app.store.database.write() as connection:
+        connection.execute(sa.insert(history_coverage).values(of | span | {"complete_read_ms": now_ms}))
+        for days in (40, 20):
+            times = {"from_ms": now_ms - (days + 1) * day_ms, "until_ms": now_ms - days * day_ms}
+            connection.execute(sa.insert(history_holes).values(hole | times))
+    found = operator.get(f"{CHARACTERS}/{ada}").get_json()["completeness"]
+    known = {"completeSince": now_ms - 60 * day_ms, "completeUntil": now_ms, "holes": 2, "canBeFilled": 1}
+    assert found == dict.fromkeys(DATA_TYPES, never) | {"wallet_journal": known}
 
 
 @pytest.mark.parametrize("text", ["90000009", "ada", "9" * 40, "-1"])

@@ -163,6 +163,20 @@ def test_one_character_is_shown_with_the_truth_about_each_route(
     )
     assert routes[SHIP.name]["lastSuccessMs"] is not None
     assert "esi-mail.read_mail.v1" in shown["missingScopes"]
+    assert shown["completeness"]["wallet_journal"] == {
+        "completeSince": None,
+        "completeUntil": None,
+        "holes": 0,
+        "canBeFilled": 0,
+    }
+    assert "  history " not in result.stdout
+    of_journal = {"character_id": character_id, "data_type": "wallet_journal"}
+    hole = {"from_ms": now_ms() - 2 * DAY_MS, "until_ms": now_ms() - DAY_MS, "found_ms": now_ms()}
+    with store.database.write() as connection:
+        row = of_journal | hole | {"cause": "retention", "details": ""}
+        connection.execute(sa.insert(schema.history_holes).values(row))
+    line = f"  history   1 hole, 1 that ESI can still fill: nomad history {character_id}"
+    assert line in nomad("characters", "show", str(character_id)).stdout.splitlines()
     unknown = nomad("characters", "show", "-7")
     assert (unknown.exit_code, "character -7 never logged in" in unknown.stderr) == (3, True)
 

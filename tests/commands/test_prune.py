@@ -48,6 +48,15 @@ def test_a_dry_run_shows_each_table_and_deletes_nothing(
     assert result.stdout.startswith("Dry run: 2 rows would be deleted.\nTABLE")
     assert nomad_json("history", "prune", "--dry-run")["tables"][0]["rows"] == 2
     assert kept(database) == 5
+    row = {"character_id": 1, "ref_type": "r", "description": "d", "date_ms": 1}
+    with database.write() as connection:
+        connection.execute(sa.insert(wallet_journal), [row | {"id": number} for number in range(1_000, 2_000)])
+    lines = nomad("history", "prune", "--dry-run").stdout.splitlines()
+    assert lines[0] == "Dry run: 1,002 rows would be deleted."
+    assert lines[2].split()[:2] == ["wallet_journal", "1,002"]
+    asked = nomad("history", "prune").stderr
+    assert "1,002 rows" in asked, asked
+    assert nomad("history", "prune", "--yes").stdout == "1,002 rows deleted.\n"
 
 
 def test_it_deletes_after_a_confirmation_and_is_audited(

@@ -25,8 +25,12 @@ from .problem import Problem
 from .remedies import Scopes, to_restore
 
 _COMPARED = {each.data_type: each for each in (states.ORDERS, states.INDUSTRY_JOBS, states.SKILLS)}
-#: The tables whose rows the checks read one after another; what the others lack is found by one query.
-_READ = {"wallet_journal": wallet_journal, **{each.data_type: each.key.table for each in _COMPARED.values()}}
+#: The tables whose rows the checks read one after another; one query checks all transactions of a character.
+_READ = {
+    "wallet_journal": wallet_journal,
+    "wallet_transactions": wallet_transactions,
+    **{each.data_type: each.key.table for each in _COMPARED.values()},
+}
 
 
 class Verifier:
@@ -59,14 +63,10 @@ class Verifier:
     def count(self) -> int:
         """Return the number of rows that the checks will read."""
         ids = [each.character_id for each in self.characters]
-        tables = [_READ[each] for each in self.data_types if each in _READ]
+        tables = [_READ[each] for each in self.data_types]
         with self._database.read() as connection:
             return sum(
-                connection.execute(
-                    sa.select(sa.func.count())
-                    .select_from(table)
-                    .where(table.c.character_id.in_(ids[start : start + 500]))
-                ).scalar_one()
+                connection.execute(_count(table, ids[start : start + 500])).scalar_one()
                 for table in tables
                 for start in range(0, len(ids), 500)
             )
@@ -105,6 +105,8 @@ class Verifier:
         elif data_type == "wallet_transactions":
             found = self._links(links.entries_without_transaction(character_id), wallet_journal.c.id)
             yield from links.missing_transactions(found, covered[data_type], restore)
+            with self._database.read() as connection:
+                self._on_rows(connection.execute(_count(wallet_transactions, [character_id])).scalar_one())
         else:
             compared = _COMPARED[data_type]
             seen = (states.Seen._make(row) for row in self._read(compared.query(character_id), compared.key))
@@ -122,6 +124,10 @@ class Verifier:
         for page in pages(self._database, query, *keys):
             yield from page
             self._on_rows(len(page))
+
+
+def _count(table: sa.Table, character_ids: Sequence[int]) -> sa.Select[Any]:
+    return sa.select(sa.func.count()).select_from(table).where(table.c.character_id.in_(character_ids))
 
 
 def _routes_of(data_type: str) -> list[str]:
