@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -195,7 +196,8 @@ def _add_rested(payload: EsiRefreshPayload, services: Services, user_id: int) ->
 def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
     """Add the jobs that are missing: because Redis was lost, a job failed, or a player has logged in again.
 
-    A job that waits for a later time is replaced: it does not know that its route is due by now.
+    A job that waits for a time after the sweep's own jobs is replaced: it does not know that its route is due by now.
+    One that is only late, behind others after an outage, stays.
     """
     if any(brake.name in _STOPS_ALL for brake in services.limiter.state().brakes):
         # Deferred jobs come back when it ends; theirs are not missing.
@@ -213,7 +215,7 @@ def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
     for at in range(0, len(allowed), _SWEEP_STEP):
         part = allowed[at : at + _SWEEP_STEP]
         try:
-            queues.add_jobs([_missing_job(payload, each) for each in part])
+            _add_missing(payload, part)
         except QueueFull as error:
             logger.warning("not all missing refreshes could be added", error=str(error))
             break
@@ -222,13 +224,28 @@ def _sweep(payload: EsiRefreshPayload, services: Services) -> int:
     return added
 
 
-def _missing_job(payload: EsiRefreshPayload, due: OverdueRoute) -> NewJob:
+def _add_missing(payload: EsiRefreshPayload, routes: Sequence[OverdueRoute]) -> None:
+    found = queues.add_jobs([_missing_job(payload, each, replaces=False) for each in routes])
+    last_ms = (time.time() + payload.spread_seconds) * 1000
+    pairs = zip(routes, found, strict=True)
+    waits_longer = [route for route, job in pairs if not job.new and _starts_after(job, last_ms)]
+    if waits_longer:
+        queues.add_jobs([_missing_job(payload, each, replaces=True) for each in waits_longer])
+
+
+def _starts_after(added: AddedJob, at_ms: float) -> bool:
+    job = queues.get_queue(QUEUE).get(added.id) if added.state == "delayed" else None
+    return job is not None and job.due_ms is not None and job.due_ms > at_ms
+
+
+def _missing_job(payload: EsiRefreshPayload, due: OverdueRoute, *, replaces: bool) -> NewJob:
     return _scheduled_job(
         due.character_id,
         due.user_id,
         due.route,
         Priority(due.priority or Priority.NORMAL),
         payload.delay_ms(NAME, due.character_id, due.route),
+        replaces=replaces,
     )
 
 
@@ -237,7 +254,9 @@ def _allowed(due: OverdueRoute) -> bool:
     return route is not None and due.scopes.issuperset(route.scopes)
 
 
-def _scheduled_job(character_id: int, user_id: int | None, route: str, priority: Priority, delay_ms: int) -> NewJob:
+def _scheduled_job(
+    character_id: int, user_id: int | None, route: str, priority: Priority, delay_ms: int, *, replaces: bool = True
+) -> NewJob:
     return NewJob(
         queue=QUEUE,
         job_type=NAME,
@@ -247,7 +266,7 @@ def _scheduled_job(character_id: int, user_id: int | None, route: str, priority:
         requested_by=_SCHEDULE,
         unique_key=f"{character_id}{route}",
         unique_until="start",
-        unique_replace=True,
+        unique_replace=replaces,
     )
 
 

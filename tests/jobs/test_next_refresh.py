@@ -198,6 +198,17 @@ def test_the_sweep_adds_no_second_job_and_none_for_what_the_scopes_do_not_allow(
     assert run(EsiRefreshPayload(sweep=True), services).enqueued == 2
 
 
+def test_the_sweep_moves_no_job_that_is_only_late(refresh: Refresh, advance: Advance, services: Services) -> None:
+    refresh(WALLET, requested_by="user")
+    (job,) = next_jobs(WALLET)
+    queues.get_queue("esi-refresh").promote(job.id)
+    advance(10_000)
+    # An outage has ended, and many wait for their turn.
+    run(EsiRefreshPayload(sweep=True, spread_seconds=86_400), services)
+    assert [each.id for each in next_jobs(WALLET, state="waiting")] == [job.id]
+    assert next_jobs(WALLET) == []
+
+
 def test_the_sweep_reaches_routes_behind_many_that_the_scopes_do_not_allow(
     refresh: Refresh, services: Services, monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis, advance: Advance
 ) -> None:
