@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from datetime import datetime
 from decimal import Decimal
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from pydantic import Field, create_model
 from pydantic.alias_generators import to_camel
 
+from nomad_actors.data.fields import Fields, alternatives
 from nomad_actors.data.moments import to_ms
 from nomad_actors.response_model import ResponseModel
 
 #: Types that JSON lacks, and their JSON types.
 _IN_JSON = {datetime: int, Decimal: float}
-#: For pages and not for readers of rows: `nextCursor` is made of it.
-_LEFT_OUT = {"cursor"}
 
 
 class RowForm:
     """How rows of one kind are written; their computed properties come after their fields."""
 
     def __init__(self, kind: type[Any]) -> None:
-        hints = get_type_hints(kind)
-        self._properties = _properties(kind)
-        self._times = [index for index, name in enumerate(kind._fields) if datetime in _alternatives(hints[name])]
-        self.hints = {name: hints[name] for name in kind._fields} | self._properties
+        self._fields = Fields(kind)
+        self.hints = self._fields.types
+        self._times = [index for index, hint in enumerate(self.hints.values()) if datetime in alternatives(hint)]
         self.names = tuple(map(to_camel, self.hints))
 
     def values(self, row: Any) -> list[Any]:
         """Return the values of a row in the order of `names`."""
-        values = [*row]
+        values = [*self._fields.values(row)]
         for index in self._times:
             if values[index] is not None:
                 values[index] = to_ms(values[index])
-        values += [getattr(row, name) for name in self._properties]
         return values
 
     def json(self, row: Any) -> dict[str, Any]:
@@ -66,15 +61,6 @@ def page_model(kind: type[Any]) -> type[Rows]:
     return create_model(f"{kind.__name__}Rows", __base__=Rows, __doc__=Rows.__doc__, rows=(listed, ...))
 
 
-def _properties(kind: type[Any]) -> dict[str, Any]:
-    found = inspect.getmembers(kind, lambda member: isinstance(member, property))
-    return {name: get_type_hints(each.fget)["return"] for name, each in found if name not in _LEFT_OUT}
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if NoneType in get_args(hint) else (hint,)
-
-
 def _json_type(hint: Any) -> Any:
-    kinds = [_IN_JSON.get(each, each) for each in _alternatives(hint)]
+    kinds = [_IN_JSON.get(each, each) for each in alternatives(hint)]
     return functools.reduce(lambda one, other: one | other, kinds)
