@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from ..schema import history_coverage, history_holes
 from .routes import INDUSTRY_JOBS, JOURNAL, ORDERS, ORDERS_HISTORY, SKILLS, TRANSACTIONS
@@ -118,16 +118,10 @@ def can_be_filled(data_type: str, cause: str, until_ms: int, now_ms: int) -> boo
 def _holes(connection: Connection, character_id: int, now_ms: int) -> list[Hole]:
     table = history_holes
     query = sa.select(table).where(table.c.character_id == character_id).order_by(table.c.from_ms, table.c.until_ms)
-    return [
-        Hole(
-            row.data_type,
-            row.from_ms,
-            row.until_ms,
-            row.cause,
-            row.details,
-            row.found_ms,
-            # Nobody is asked for the history of a sold character, whose id is negative.
-            character_id > 0 and can_be_filled(row.data_type, row.cause, row.until_ms, now_ms),
-        )
-        for row in connection.execute(query)
-    ]
+    return [hole_of(row, now_ms, is_sold=character_id < 0) for row in connection.execute(query)]
+
+
+def hole_of(row: Row[Any], now_ms: int, *, is_sold: bool) -> Hole:
+    """Return a row of `history_holes`; nobody is asked for the history of a sold character."""
+    can = not is_sold and can_be_filled(row.data_type, row.cause, row.until_ms, now_ms)
+    return Hole(row.data_type, row.from_ms, row.until_ms, row.cause, row.details, row.found_ms, can)

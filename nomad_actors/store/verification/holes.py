@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from ..database import Database
-from ..history.completeness import DATA_TYPES, Hole, can_be_filled, shown_since_ms
+from ..history.completeness import DATA_TYPES, Hole, hole_of, shown_since_ms
 from ..ownership import SOLD
 from ..schema import characters, history_holes
 
@@ -51,18 +51,10 @@ def all_holes(database: Database, now_ms: int, limit: int) -> tuple[list[FoundHo
         return [FoundHole(row.character_id, row.name, row.state, _hole(row, now_ms)) for row in rows], total
 
 
-def _hole(row: sa.Row[tuple[object, ...]], now_ms: int) -> Hole:
-    return Hole(
-        row.data_type,
-        row.from_ms,
-        row.until_ms,
-        row.cause,
-        row.details,
-        row.found_ms,
-        row.state != SOLD and can_be_filled(row.data_type, row.cause, row.until_ms, now_ms),
-    )
-
-
 def _shown_since_ms(data_type: str, now_ms: int) -> int:
     since_ms = shown_since_ms(data_type, now_ms)
     return _NEVER_MS if since_ms is None else since_ms
+
+
+def _hole(row: sa.Row[Any], now_ms: int) -> Hole:
+    return hole_of(row, now_ms, is_sold=row.state == SOLD)
