@@ -49,8 +49,8 @@ group.command("prune")(prune)
 @group.command(context_settings=NEGATIVE_IDS)
 def show(character_id: CharacterId, json: Json = False) -> None:
     """Show since when each data type of a character is complete, what is missing, and what to do."""
-    from ..export.kinds import rows_by_data_type
     from ..store.history.completeness import completeness
+    from ..store.history.ranges import Range
     from ..store.verification.characters import find_characters
 
     now_ms = SystemClock().now_ms()
@@ -58,7 +58,7 @@ def show(character_id: CharacterId, json: Json = False) -> None:
         (character,) = find_characters(database, [character_id])
         with database.read() as connection:
             found = completeness(connection, character_id, now_ms)
-        rows = rows_by_data_type(database, character_id)
+            rows = {each: Range().count(connection, character_id, each) for each in found}
     if json:
         print_json(_as_json(character, found, rows, now_ms))
         return

@@ -92,19 +92,3 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "skill-history": Kind(rows.SkillEvent, "skill_history", listings.SKILL_HISTORY, True, Data.skill_history),
     }
 )
-#: The rows that a data type is about.
-_MAIN = {
-    "wallet_journal": "journal",
-    "wallet_transactions": "transactions",
-    "market_orders": "orders",
-    "industry_jobs": "industry-jobs",
-    "skill_history": "skill-history",
-}
-
-
-def rows_by_data_type(database: Database, character_id: int) -> dict[str, int]:
-    """Return how many rows of each data type a character has.
-
-    Raises `Unavailable`.
-    """
-    return {each: KINDS[name].count(database, character_id, Range()) or 0 for each, name in _MAIN.items()}
