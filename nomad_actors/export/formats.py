@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -32,14 +33,15 @@ class Format(Protocol):
         """Return the finished file that is made of all parts: `part` itself, or another one next to it."""
 
 
-class _Text:
+class _Text(ABC):
     """A text in UTF-8, line by line."""
 
     def head(self) -> bytes:
         return b""
 
+    @abstractmethod
     def encode(self, rows: Sequence[Any]) -> bytes:
-        raise NotImplementedError
+        """Return some rows."""
 
     def write(self, batches: Iterable[Sequence[Any]], output: BinaryIO) -> None:
         output.write(self.head())

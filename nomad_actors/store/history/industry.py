@@ -83,7 +83,8 @@ def _concluded(
     if old_status != _READY:
         events.append(_ready_event(snapshot, row))
     # What ESI has said once is no conclusion.
-    return {**row, "status": _READY, "inferred": old_status != _READY or old.inferred}, events  # type: ignore[union-attr]
+    is_conclusion = old is None or old.status != _READY or old.inferred
+    return {**row, "status": _READY, "inferred": is_conclusion}, events
 
 
 def _event(snapshot: Snapshot, job_id: int, old_status: str | None, new_status: str, **more: Any) -> dict[str, Any]:
